@@ -1,0 +1,2 @@
+//! chronosdb
+fn main() {}

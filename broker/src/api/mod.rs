@@ -1,0 +1,106 @@
+//! Kafka's APIs: one match, one file per API.
+//!
+//! Each file opens with its versions, what it does and what is not done yet. Handlers read the metadata image and the
+//! partitions; only the metadata controller proposes changes. Produce applies its batches before it returns, so that
+//! requests of a connection take effect in order; what waits (for a commit, for bytes) waits in a [`Reply::Later`].
+
+mod auto_create;
+mod create_partitions;
+mod create_topics;
+mod delete_topics;
+mod describe_cluster;
+mod describe_configs;
+mod describe_topic_partitions;
+mod error_code;
+mod fetch;
+mod find_coordinator;
+mod init_producer_id;
+mod list_offsets;
+mod lookup;
+mod metadata;
+mod produce;
+mod topic_name;
+
+use std::{sync::Arc, time::Duration};
+
+use futures::FutureExt;
+use kafka_compat::{
+    request::{Request, RequestBody},
+    response::{Response, ResponseBody},
+    service::{Reply, Service},
+    protocol::messages::ApiKey,
+};
+use scheduler::Clock;
+
+use crate::{
+    config::Config, ids::ProducerIds, metadata::Metadata, partition::Registry,
+    schedule::fire_loop::FireHandle, telemetry::Metrics,
+};
+
+/// What handlers work with. Everything in it is a handle.
+#[derive(Debug)]
+pub struct Broker {
+    /// This node's id.
+    pub node_id: i32,
+    /// Settings.
+    pub config: Arc<Config>,
+    /// Cluster metadata.
+    pub metadata: Metadata,
+    /// Open partitions.
+    pub registry: Arc<Registry>,
+    /// Who fires held records.
+    pub fire: FireHandle,
+    /// Producer ids to give out.
+    pub producer_ids: ProducerIds,
+    /// Wall time.
+    pub clock: Arc<dyn Clock>,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+}
+
+/// The connection's view of the broker.
+#[derive(Clone, Debug)]
+pub struct KafkaService(pub Arc<Broker>);
+
+impl Service for KafkaService {
+    async fn call(&self, request: Request) -> Reply {
+        let broker = Arc::clone(&self.0);
+        let version = request.version;
+        match request.body {
+            RequestBody::Produce(body) => produce::handle(&broker, version, body),
+            RequestBody::Fetch(body) => later(fetch::handle(broker, version, body)),
+            RequestBody::ListOffsets(body) => now(list_offsets::handle(&broker, version, &body)),
+            RequestBody::Metadata(body) => later(metadata::handle(broker, version, body)),
+            RequestBody::CreateTopics(body) => later(create_topics::handle(broker, version, body)),
+            RequestBody::DeleteTopics(body) => later(delete_topics::handle(broker, version, body)),
+            RequestBody::CreatePartitions(body) => later(create_partitions::handle(broker, body)),
+            RequestBody::DescribeConfigs(body) => now(describe_configs::handle(&broker, version, &body)),
+            RequestBody::InitProducerId(body) => later(init_producer_id::handle(broker, body)),
+            RequestBody::DescribeCluster(body) => now(describe_cluster::handle(&broker, version, &body)),
+            RequestBody::DescribeTopicPartitions(body) => {
+                now(describe_topic_partitions::handle(&broker, &body))
+            }
+            RequestBody::FindCoordinator(body) => now(find_coordinator::handle(version, &body)),
+        }
+    }
+
+    fn on_request_done(&self, api: ApiKey, took: Duration, error: Option<i16>) {
+        self.0.metrics.request_done(api, took, error);
+    }
+
+    fn on_bytes(&self, received: usize, sent: usize) {
+        self.0.metrics.request_bytes(received, sent);
+    }
+
+    fn on_connections(&self, open: usize) {
+        self.0.metrics.connections(open);
+    }
+}
+
+fn now(body: impl Into<ResponseBody>) -> Reply {
+    Reply::Now(Response::new(body.into()))
+}
+
+fn later<B: Into<ResponseBody>>(body: impl Future<Output = B> + Send + 'static) -> Reply {
+    Reply::Later(body.map(|body| Response::new(body.into())).boxed())
+}

@@ -1,0 +1,202 @@
+//! Produce (key 0): versions 3 to 13; 0 to 2 are listed and refused (KAFKA-18659).
+//!
+//! - One v2 batch per partition, checked as Kafka checks it, appended before this returns; the answer waits for the commit
+//!   where acks is -1. acks 0 gets no answer; an error closes the connection then, as Kafka does.
+//! - A record with a deliver-at header is held: the answer has the batch's base offset, and the record's own offset is its
+//!   schedule id (see [`crate::schedule`]).
+//! - v13 names topics by id (KIP-516); v8 has record errors (KIP-467); v10 has leader hints (KIP-951), not needed by one node.
+//!
+//! Not done yet: transactions.
+
+use std::{sync::Arc, time::Duration};
+
+use futures::FutureExt;
+use kafka_compat::{
+    protocol::{
+        messages::{
+            ProduceRequest, ProduceResponse,
+            produce_response::{
+                BatchIndexAndErrorMessage, PartitionProduceResponse, TopicProduceResponse,
+            },
+        },
+        protocol::StrBytes,
+    },
+    records::{self, RecordRules, Refusal},
+    response::Response,
+    service::Reply,
+};
+use tokio::time::{Instant, timeout_at};
+
+use super::{
+    Broker,
+    error_code::{self, Kafka},
+    lookup,
+};
+use crate::{
+    metadata::Topic,
+    partition::{AppendedUnit, Partition},
+    schedule::accept,
+};
+
+const ACKS_ALL: i16 = -1;
+
+/// One partition's answer, and the commit it waits for.
+struct Outcome {
+    answer: PartitionProduceResponse,
+    wait: Option<(Arc<Partition>, AppendedUnit)>,
+}
+
+pub(super) fn handle(broker: &Arc<Broker>, version: i16, request: ProduceRequest) -> Reply {
+    let acks = request.acks;
+    let timeout = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
+    let refused = refusal_of_all(&request);
+    let image = broker.metadata.image();
+    let mut topics = Vec::with_capacity(request.topic_data.len());
+    for data in request.topic_data {
+        let topic = lookup::topic(&image, &data.name, data.topic_id, version >= 13);
+        let outcomes: Vec<Outcome> = data
+            .partition_data
+            .into_iter()
+            .map(|partition| match (refused, topic) {
+                (Some(code), _) | (None, Err(code)) => Outcome::error(partition.index, code),
+                (None, Ok(topic)) => {
+                    append(broker, version, topic, partition.index, partition.records, acks)
+                }
+            })
+            .collect();
+        topics.push((data.name, data.topic_id, outcomes));
+    }
+
+    if acks == 0 {
+        let failed = topics.iter().flat_map(|(_, _, o)| o).any(|o| o.answer.error_code != 0);
+        return if failed { Reply::Close } else { Reply::None };
+    }
+    let deadline = Instant::now() + timeout;
+    Reply::Later(
+        async move {
+            let mut responses = Vec::with_capacity(topics.len());
+            for (name, id, outcomes) in topics {
+                let mut answers = Vec::with_capacity(outcomes.len());
+                for outcome in outcomes {
+                    answers.push(outcome.answered(acks, deadline).await);
+                }
+                responses.push(
+                    TopicProduceResponse::default()
+                        .with_name(name)
+                        .with_topic_id(id)
+                        .with_partition_responses(answers),
+                );
+            }
+            Response::new(ProduceResponse::default().with_responses(responses).into())
+        }
+        .boxed(),
+    )
+}
+
+/// What refuses the request as a whole.
+fn refusal_of_all(request: &ProduceRequest) -> Option<Kafka> {
+    if request.transactional_id.is_some() {
+        // There is no transaction coordinator yet, so nobody can hold this id.
+        return Some(Kafka::InvalidTxnState);
+    }
+    (!(-1..=1).contains(&request.acks)).then_some(Kafka::InvalidRequiredAcks)
+}
+
+fn append(
+    broker: &Broker,
+    version: i16,
+    topic: &Topic,
+    index: i32,
+    records: Option<bytes::Bytes>,
+    acks: i16,
+) -> Outcome {
+    let partition = match lookup::partition(broker, topic, index, -1) {
+        Ok(partition) => partition,
+        Err(code) => return Outcome::error(index, code),
+    };
+    let config = partition.config();
+    if acks == ACKS_ALL && config.min_insync_replicas > 1 {
+        return Outcome::error(index, Kafka::NotEnoughReplicas);
+    }
+    let now = broker.clock.wall();
+    let rules = RecordRules {
+        produce_version: version,
+        max_message_bytes: config.max_message_bytes,
+        compacted: false,
+        inspect: config.schedule_enable && !topic.internal,
+        now_ms: now.0,
+        max_delay_ms: broker.config.schedule_max_delay_ms,
+        log_append_time: config.log_append_time,
+        timestamp_before_max_ms: config.timestamp_before_max_ms,
+        timestamp_after_max_ms: config.timestamp_after_max_ms,
+        header_aliases: Arc::clone(&broker.config.schedule_header_aliases),
+    };
+    let bytes = records.as_ref().map_or(0, bytes::Bytes::len);
+    let checked = match records::check_produce(records, &rules) {
+        Ok(checked) => checked,
+        Err(refusal) => {
+            broker.metrics.produce_refused(&topic.name);
+            return Outcome::refused(index, refusal);
+        }
+    };
+    let count = checked.batch.header.records_count;
+    let accepted = accept::accept(checked);
+    let held = accepted.held();
+    let (unit, timers) = accepted.into_parts();
+    match partition.append(unit, timers, now) {
+        Ok(appended) => {
+            if !appended.duplicate {
+                broker.metrics.produced(&topic.name, count, bytes, held);
+                if held > 0 {
+                    broker.fire.watch(&partition);
+                }
+            }
+            let answer = PartitionProduceResponse::default()
+                .with_index(index)
+                .with_base_offset(appended.base_offset.0)
+                .with_log_append_time_ms(if config.log_append_time { now.0 } else { -1 })
+                .with_log_start_offset(appended.log_start.0);
+            // A retry is answered when what it repeats is committed, whatever the acks.
+            let wait = (acks == ACKS_ALL || appended.duplicate).then_some((partition, appended));
+            Outcome { answer, wait }
+        }
+        Err(error) => Outcome::error(index, error_code::of_append(&error)),
+    }
+}
+
+impl Outcome {
+    fn error(index: i32, code: Kafka) -> Self {
+        let answer = PartitionProduceResponse::default()
+            .with_index(index)
+            .with_error_code(code.code())
+            .with_base_offset(-1)
+            .with_log_append_time_ms(-1)
+            .with_log_start_offset(-1);
+        Self { answer, wait: None }
+    }
+
+    fn refused(index: i32, refusal: Refusal) -> Self {
+        let errors = refusal.record_errors.into_iter().map(|(at, message)| {
+            BatchIndexAndErrorMessage::default()
+                .with_batch_index(at)
+                .with_batch_index_error_message(Some(StrBytes::from_string(message)))
+        });
+        let mut outcome = Self::error(index, Kafka::Unknown(refusal.code));
+        outcome.answer.record_errors = errors.collect();
+        outcome.answer.error_message = Some(StrBytes::from_string(refusal.message));
+        outcome
+    }
+
+    /// The answer, once what it promises holds.
+    async fn answered(self, acks: i16, deadline: Instant) -> PartitionProduceResponse {
+        let Some((partition, appended)) = self.wait else { return self.answer };
+        // acks 1 waits here only for a retry's original, which must not be answered before it is committed.
+        debug_assert!(acks == ACKS_ALL || appended.duplicate);
+        let index = self.answer.index;
+        match timeout_at(deadline, partition.committed(appended.committed_at)).await {
+            Ok(true) => self.answer,
+            Ok(false) => Self::error(index, Kafka::KafkaStorageError).answer,
+            Err(_elapsed) => Self::error(index, Kafka::RequestTimedOut).answer,
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! Partitions of this node.
+//!
+//! ```text
+//! metadata image ──> registry (opens, closes, removes) ──> Partition ──┬─> Log      append, read, offsets
+//!                                                                      └─> Pending  held records not yet fired
+//! ```
+//! A [`Partition`] is shared by handlers, the fire loop and the registry. Its log has a mutex for its writer and views for
+//! its readers; its pending records have a mutex held for a few instructions. No lock is held across an await.
+
+mod partition;
+mod registry;
+
+pub use partition::{AppendedUnit, Partition, PartitionKey};
+pub use registry::{Registry, RegistryOptions, Slot};

@@ -1,0 +1,318 @@
+//! Which partitions are open on this node: the folders follow the metadata image.
+//!
+//! A folder is made when the image has the partition, and removed only when the image says that its topic was deleted. A
+//! folder that the image does not know is left alone, with a warning: metadata that was lost must not take the data along.
+
+use std::{
+    collections::HashMap,
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use parking_lot::RwLock;
+use scheduler::Clock;
+use serde::{Deserialize, Serialize};
+use storage::{
+    checkpoint,
+    data_dir::DataDir,
+    disk::Disk,
+    log::{Log, LogOptions, Syncer},
+    units::{LeaderEpoch, TopicId},
+};
+use tokio::sync::watch;
+use tracing::{error, info, warn};
+
+use super::partition::{Partition, PartitionKey};
+use crate::{
+    config::Config,
+    metadata::{Image, Topic},
+    schedule::{fire_loop::FireHandle, pending},
+    telemetry::Metrics,
+    topic_config::TopicConfig,
+};
+
+/// What opening partitions takes.
+#[derive(Debug)]
+pub struct RegistryOptions {
+    /// Where the folders are.
+    pub data_dir: Arc<DataDir>,
+    /// This node's id.
+    pub node_id: i32,
+    /// The disk.
+    pub disk: Arc<dyn Disk>,
+    /// The group commit that all logs share.
+    pub syncer: Syncer,
+    /// Wall time.
+    pub clock: Arc<dyn Clock>,
+    /// Broker settings, the defaults of topic settings.
+    pub config: Arc<Config>,
+    /// Who fires.
+    pub fire: FireHandle,
+    /// Gauges.
+    pub metrics: Arc<Metrics>,
+}
+
+/// A partition as this node has it.
+#[derive(Clone, Debug)]
+pub enum Slot {
+    /// Open.
+    Online(Arc<Partition>),
+    /// It could not be opened; the reason is in the log and in `/readyz`.
+    Offline(Arc<str>),
+}
+
+/// The open partitions. Handlers look up; only [`Registry::reconcile`] changes, and one task calls it.
+#[derive(Debug)]
+pub struct Registry {
+    options: RegistryOptions,
+    slots: RwLock<HashMap<PartitionKey, Slot>>,
+    reconciled: watch::Sender<u64>,
+}
+
+/// `meta/partition.json`: whose folder it is.
+#[derive(Debug, Serialize, Deserialize)]
+struct FolderOwner {
+    version: u32,
+    topic: String,
+    topic_id: TopicId,
+    partition: i32,
+}
+
+impl Registry {
+    /// Nothing is open yet.
+    pub fn new(options: RegistryOptions) -> Self {
+        Self { options, slots: RwLock::default(), reconciled: watch::Sender::new(0) }
+    }
+
+    /// The partition, if this node has it.
+    pub fn get(&self, key: PartitionKey) -> Option<Slot> {
+        self.slots.read().get(&key).cloned()
+    }
+
+    /// All partitions that are open.
+    pub fn online(&self) -> Vec<Arc<Partition>> {
+        let slots = self.slots.read();
+        slots
+            .values()
+            .filter_map(|slot| match slot {
+                Slot::Online(partition) => Some(Arc::clone(partition)),
+                Slot::Offline(_) => None,
+            })
+            .collect()
+    }
+
+    /// Partitions that could not be opened, or that failed since, each with the reason.
+    pub fn offline(&self) -> Vec<String> {
+        let slots = self.slots.read();
+        slots
+            .iter()
+            .filter_map(|(key, slot)| match slot {
+                Slot::Offline(why) => Some(format!("{}-{}: {why}", key.topic, key.index)),
+                Slot::Online(p) => p
+                    .log()
+                    .is_poisoned()
+                    .map(|why| format!("{}-{}: {why}", p.topic, p.key.index)),
+            })
+            .collect()
+    }
+
+    /// Returns when the folders have followed the image of that version.
+    pub async fn reconciled_to(&self, version: u64) {
+        // An error means that the node stops: the caller's answer reaches nobody.
+        let _ = self.reconciled.subscribe().wait_for(|v| *v >= version).await;
+    }
+
+    /// Makes the folders follow `image`. Returns the deleted topics whose folders are gone. Blocks on the disk.
+    pub fn reconcile(&self, image: &Image) -> Vec<TopicId> {
+        let removed: Vec<TopicId> = image
+            .deleting
+            .values()
+            .filter(|topic| match self.remove_topic(topic) {
+                Ok(()) => true,
+                Err(error) => {
+                    error!(topic = topic.name, %error, "a deleted topic's folders cannot be removed yet");
+                    false
+                }
+            })
+            .map(|topic| topic.id)
+            .collect();
+        for topic in image.topics.values() {
+            self.open_topic(topic);
+        }
+        self.count_states();
+        self.reconciled.send_replace(image.version);
+        removed
+    }
+
+    /// Names folders that no topic of the image owns. Called once at start.
+    pub fn warn_of_strangers(&self, image: &Image) {
+        let Ok(folders) = self.options.disk.list(&self.options.data_dir.partitions_dir()) else {
+            return;
+        };
+        for (name, is_dir) in folders {
+            let known = name.rsplit_once('-').is_some_and(|(topic, index)| {
+                let partitions = image.topics.get(topic).map_or(0, |t| t.partitions.len());
+                index.parse::<usize>().is_ok_and(|i| i < partitions)
+            });
+            if is_dir && !known && !name.starts_with('.') {
+                warn!(folder = name, "no topic owns this partition folder; it is left as it is");
+            }
+        }
+    }
+
+    /// Syncs and checkpoints every log, so that the next start need not scan.
+    pub fn close(&self) {
+        let now = self.options.clock.wall();
+        for partition in self.online() {
+            if let Err(error) = partition.log().close(now.0) {
+                error!(topic = %partition.topic, partition = partition.key.index, %error,
+                       "closing the log failed; the next start recovers it");
+            }
+        }
+    }
+
+    /// Writes every log's checkpoint: bounds what the next start scans after a crash.
+    pub fn checkpoint(&self) {
+        let now = self.options.clock.wall();
+        for partition in self.online() {
+            if let Err(error) = partition.log().checkpoint(now.0) {
+                warn!(topic = %partition.topic, partition = partition.key.index, %error, "checkpoint failed");
+            }
+        }
+    }
+
+    fn open_topic(&self, topic: &Topic) {
+        let config = Arc::new(TopicConfig::resolve(&topic.configs, &self.options.config));
+        for (index, replica) in (0i32..).zip(&topic.partitions) {
+            if !replica.replicas.contains(&self.options.node_id) {
+                continue;
+            }
+            let key = PartitionKey { topic: topic.id, index };
+            if let Some(slot) = self.get(key) {
+                if let Slot::Online(partition) = slot
+                    && *partition.config() != *config
+                {
+                    partition.set_config(Arc::clone(&config));
+                }
+                continue;
+            }
+            let slot = match self.open(topic, key, LeaderEpoch(replica.leader_epoch), &config) {
+                Ok(partition) => Slot::Online(partition),
+                Err(why) => {
+                    error!(topic = topic.name, partition = index, why, "partition is offline");
+                    Slot::Offline(why.into())
+                }
+            };
+            self.slots.write().insert(key, slot);
+        }
+    }
+
+    fn open(
+        &self,
+        topic: &Topic,
+        key: PartitionKey,
+        epoch: LeaderEpoch,
+        config: &Arc<TopicConfig>,
+    ) -> Result<Arc<Partition>, String> {
+        let o = &self.options;
+        let dir = o.data_dir.partition_dir(&topic.name, key.index);
+        let (log, report) = Log::open(LogOptions {
+            dir: dir.clone(),
+            topic_id: key.topic,
+            partition: key.index,
+            config: config.log_config(),
+            disk: Arc::clone(&o.disk),
+            syncer: o.syncer.clone(),
+            now_ms: o.clock.wall().0,
+        })
+        .map_err(|e| e.to_string())?;
+        if report.cut_bytes > 0 {
+            warn!(topic = topic.name, partition = key.index, cut_bytes = report.cut_bytes,
+                  "a torn tail was cut from the log");
+        }
+        self.claim(&dir, topic, key.index).map_err(|e| format!("writing partition.json: {e}"))?;
+        let timers = pending::rebuild(&log).map_err(|e| e.to_string())?;
+        let waiting = timers.len();
+        let partition = Arc::new(Partition::new(
+            key,
+            Arc::from(topic.name.as_str()),
+            log,
+            epoch,
+            Arc::clone(config),
+            timers,
+        ));
+        if waiting > 0 {
+            info!(topic = topic.name, partition = key.index, pending = waiting, "held records found");
+            o.fire.watch(&partition);
+        }
+        Ok(partition)
+    }
+
+    fn claim(&self, dir: &Path, topic: &Topic, index: i32) -> io::Result<()> {
+        let path = owner_path(dir);
+        if self.options.disk.exists(&path) {
+            return Ok(());
+        }
+        let owner = FolderOwner {
+            version: 1,
+            topic: topic.name.clone(),
+            topic_id: topic.id,
+            partition: index,
+        };
+        let json = serde_json::to_vec_pretty(&owner).map_err(io::Error::other)?;
+        checkpoint::replace(&*self.options.disk, &path, &json)
+    }
+
+    fn remove_topic(&self, topic: &Topic) -> io::Result<()> {
+        for index in (0i32..).take(topic.partitions.len()) {
+            let key = PartitionKey { topic: topic.id, index };
+            let slot = self.slots.write().remove(&key);
+            if let Some(Slot::Online(partition)) = slot {
+                partition.log().abandon();
+            }
+            let dir = self.options.data_dir.partition_dir(&topic.name, index);
+            if self.options.disk.exists(&dir) && self.owned_by(&dir, topic.id)? {
+                self.remove_folder(&dir, topic.id, index)?;
+            }
+        }
+        info!(topic = topic.name, topic_id = %topic.id, "deleted topic's folders are gone");
+        Ok(())
+    }
+
+    /// A folder of another topic of that name stays; so does one that does not say whose it is but has data.
+    fn owned_by(&self, dir: &Path, topic: TopicId) -> io::Result<bool> {
+        let path = owner_path(dir);
+        if self.options.disk.exists(&path) {
+            let owner: FolderOwner =
+                serde_json::from_slice(&std::fs::read(&path)?).map_err(io::Error::other)?;
+            return Ok(owner.topic_id == topic);
+        }
+        // The node stopped between making the folder and writing down whose it is: no record can be in it.
+        let segments = dir.join("segments");
+        Ok(!self.options.disk.exists(&segments)
+            || self.options.disk.list(&segments)?.len() <= 1)
+    }
+
+    /// Out of the way first, in one step; then away.
+    fn remove_folder(&self, dir: &Path, topic: TopicId, index: i32) -> io::Result<()> {
+        let disk = &self.options.disk;
+        let bin = self.options.data_dir.partitions_dir().join(".deleted");
+        disk.create_dir_all(&bin)?;
+        let gone = bin.join(format!("{topic}-{index}"));
+        disk.rename(dir, &gone)?;
+        disk.sync_dir(&self.options.data_dir.partitions_dir())?;
+        disk.sync_dir(&bin)?;
+        std::fs::remove_dir_all(&gone)
+    }
+
+    fn count_states(&self) {
+        let slots = self.slots.read();
+        let online = slots.values().filter(|slot| matches!(slot, Slot::Online(_))).count();
+        self.options.metrics.partitions(online, slots.len() - online);
+    }
+}
+
+fn owner_path(dir: &Path) -> PathBuf {
+    dir.join("meta").join("partition.json")
+}

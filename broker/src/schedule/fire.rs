@@ -1,0 +1,194 @@
+//! Due records become one FIRE frame.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use scheduler::TimerEntry;
+use storage::{
+    batch::{ATTR_FIRE, ATTR_LOG_APPEND_TIME, BatchHeader, MAGIC_V2, seal_header},
+    frame::{FrameError, HoldEntry, HoldFrame},
+    log::{Frame, Log, ReadError},
+    record::Record,
+    units::{Offset, TimestampMs},
+};
+use thiserror::Error;
+
+use super::{HEADER_CREATED_AT, HEADER_DUE_AT, HEADER_SCHEDULE_ID};
+
+/// A record that fires later than this after its due time takes the append time as its timestamp: an old one would make it
+/// retention-eligible before anyone read it.
+const LATE_MS: i64 = 1_000;
+/// A FIRE frame is closed at this size: what one append writes and one fetch must return whole.
+pub const FIRE_BYTES_MAX: usize = 512 * 1024;
+/// HOLD frames kept while one FIRE is built: records of a tick often share them.
+const HOLDS_CACHED_MAX: usize = 64;
+
+/// Headers that a fired record does not carry over: what asked for the delay, and what only the broker may say.
+const DROPPED: [&str; 6] = [
+    "chronos-deliver-at",
+    "chronos-deliver-after",
+    "chronos-schedule-key",
+    HEADER_DUE_AT,
+    HEADER_SCHEDULE_ID,
+    HEADER_CREATED_AT,
+];
+
+/// Why a held record cannot be fired.
+#[derive(Debug, Error)]
+pub enum FireError {
+    /// The log does not give its HOLD.
+    #[error("reading the HOLD at offset {0}: {1}")]
+    Read(Offset, ReadError),
+    /// There is another frame, or none, at its place.
+    #[error("no HOLD frame at offset {0}")]
+    NoHold(Offset),
+    /// The HOLD is damaged.
+    #[error("the HOLD at offset {0}: {1}")]
+    Damaged(Offset, FrameError),
+    /// The HOLD has another id or due time at that place: the timer is wrong, and must not fire.
+    #[error("the HOLD at offset {0} does not agree with the timer")]
+    Disagrees(Offset),
+}
+
+/// A FIRE frame and what it settles.
+#[derive(Debug)]
+pub struct Fire {
+    /// The frame to append; `None` where no entry could be read.
+    pub frame: Option<Frame>,
+    /// What it settles, in order.
+    pub fired: Vec<TimerEntry>,
+    /// Entries that did not fit; due still.
+    pub left: Vec<TimerEntry>,
+    /// Entries that cannot be fired.
+    pub failed: Vec<(TimerEntry, FireError)>,
+}
+
+/// How fired records are stamped.
+#[derive(Clone, Copy, Debug)]
+pub struct FireRules {
+    /// Wall time of this tick.
+    pub now: TimestampMs,
+    /// The topic stamps append times.
+    pub log_append_time: bool,
+}
+
+/// Builds the FIRE frame of `due`, in the given order, up to [`FIRE_BYTES_MAX`].
+pub fn build(log: &Log, due: Vec<TimerEntry>, rules: FireRules) -> Fire {
+    let mut reader = HoldReader { log, frames: HashMap::new() };
+    let mut fire = Fire { frame: None, fired: Vec::new(), left: Vec::new(), failed: Vec::new() };
+    let mut body = FireBody::default();
+    for entry in due {
+        if body.bytes.len() >= FIRE_BYTES_MAX {
+            fire.left.push(entry);
+            continue;
+        }
+        match reader.read(&entry) {
+            Ok((hold, record)) => {
+                body.push(&hold, &entry, record, rules);
+                fire.fired.push(entry);
+            }
+            Err(error) => fire.failed.push((entry, error)),
+        }
+    }
+    fire.frame = body.into_frame(rules);
+    fire
+}
+
+/// Reads held records from the log, frame by frame.
+struct HoldReader<'a> {
+    log: &'a Log,
+    frames: HashMap<Offset, HoldFrame>,
+}
+
+impl HoldReader<'_> {
+    fn read(&mut self, entry: &TimerEntry) -> Result<(HoldEntry, Record), FireError> {
+        let at = entry.place.hold;
+        if !self.frames.contains_key(&at) {
+            if self.frames.len() >= HOLDS_CACHED_MAX {
+                self.frames.clear();
+            }
+            let frame = self.load(at)?;
+            self.frames.insert(at, frame);
+        }
+        let frame = self.frames.get(&at).ok_or(FireError::NoHold(at))?;
+        let index = entry.place.index as usize;
+        let hold = frame.entries.get(index).ok_or(FireError::Disagrees(at))?;
+        if hold.id != entry.key.id || hold.due != entry.key.due {
+            return Err(FireError::Disagrees(at));
+        }
+        let record = frame.record(index).map_err(|e| FireError::Damaged(at, e))?;
+        Ok((hold.clone(), record))
+    }
+
+    fn load(&self, at: Offset) -> Result<HoldFrame, FireError> {
+        let batch = self.log.batch_at(at).map_err(|e| FireError::Read(at, e))?;
+        let batch = batch.ok_or(FireError::NoHold(at))?;
+        HoldFrame::parse(&batch).map_err(|e| FireError::Damaged(at, e))?.ok_or(FireError::NoHold(at))
+    }
+}
+
+#[derive(Default)]
+struct FireBody {
+    bytes: Vec<u8>,
+    count: i32,
+    base_timestamp: i64,
+    max_timestamp: i64,
+}
+
+impl FireBody {
+    fn push(&mut self, hold: &HoldEntry, entry: &TimerEntry, record: Record, rules: FireRules) {
+        let due = entry.key.due.0;
+        let late = rules.now.0.saturating_sub(due) > LATE_MS;
+        let timestamp = if late || rules.log_append_time { rules.now.0 } else { due };
+        if self.count == 0 {
+            self.base_timestamp = timestamp;
+            self.max_timestamp = timestamp;
+        }
+        self.max_timestamp = self.max_timestamp.max(timestamp);
+        let fired = Record {
+            timestamp_delta: timestamp.saturating_sub(self.base_timestamp),
+            offset_delta: self.count,
+            headers: fired_headers(record.headers, hold, due),
+            ..record
+        };
+        fired.encode(&mut self.bytes);
+        self.count += 1;
+    }
+
+    fn into_frame(self, rules: FireRules) -> Option<Frame> {
+        if self.count == 0 {
+            return None;
+        }
+        let append_time = if rules.log_append_time { ATTR_LOG_APPEND_TIME } else { 0 };
+        let header = BatchHeader {
+            base_offset: 0,
+            batch_length: 0,
+            leader_epoch: 0,
+            magic: MAGIC_V2,
+            crc: 0,
+            attributes: ATTR_FIRE | append_time,
+            last_offset_delta: self.count - 1,
+            base_timestamp: self.base_timestamp,
+            max_timestamp: if rules.log_append_time { rules.now.0 } else { self.max_timestamp },
+            producer_id: -1,
+            producer_epoch: -1,
+            base_sequence: -1,
+            records_count: self.count,
+        };
+        let body = Bytes::from(self.bytes);
+        Some(Frame { header: seal_header(header, &body), body })
+    }
+}
+
+fn fired_headers(
+    mut headers: Vec<(Bytes, Option<Bytes>)>,
+    hold: &HoldEntry,
+    due: i64,
+) -> Vec<(Bytes, Option<Bytes>)> {
+    headers.retain(|(key, _)| !DROPPED.iter().any(|name| name.as_bytes() == key));
+    let decimal = |n: i64| Some(Bytes::from(n.to_string()));
+    headers.push((Bytes::from_static(HEADER_DUE_AT.as_bytes()), decimal(due)));
+    headers.push((Bytes::from_static(HEADER_SCHEDULE_ID.as_bytes()), decimal(hold.id.0)));
+    headers.push((Bytes::from_static(HEADER_CREATED_AT.as_bytes()), decimal(hold.created.0)));
+    headers
+}

@@ -1,0 +1,234 @@
+//! The one task that fires held records, for all partitions of the node.
+//!
+//! It owns nothing but deadlines. Partitions that got a hold, or came online with some, are told to it by
+//! [`FireHandle::watch`]; it waits for their holds to be committed, sleeps until the first is due, and appends FIRE frames.
+
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use parking_lot::Mutex;
+use scheduler::Clock;
+use storage::{
+    log::{AppendError, Unit},
+    units::{DueTime, TimestampMs},
+};
+use tokio::sync::{Notify, watch};
+use tracing::{error, warn};
+
+use super::{
+    fire::{self, FireRules},
+    timer::WallTimer,
+};
+use crate::{
+    partition::{Partition, PartitionKey},
+    telemetry::Metrics,
+};
+
+/// Records that one partition fires in its turn: bounds what a herd holds in memory, and lets other partitions in between.
+const RECORDS_PER_TURN_MAX: usize = 2_000;
+/// Every sleep ends after this, and wall time is read anew: a missed clock step, a suspended machine.
+const SLEEP_MS_MAX: i64 = 1_000;
+/// A partition that could not append (disk full) is tried again after this.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// Tells the fire loop about partitions; cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct FireHandle(Arc<Inbox>);
+
+#[derive(Debug, Default)]
+struct Inbox {
+    /// Bounded by the number of partitions.
+    told: Mutex<HashMap<PartitionKey, Arc<Partition>>>,
+    bell: Notify,
+}
+
+impl FireHandle {
+    /// The partition has holds, committed or about to be.
+    pub fn watch(&self, partition: &Arc<Partition>) {
+        self.0.told.lock().insert(partition.key, Arc::clone(partition));
+        self.0.bell.notify_one();
+    }
+
+    fn take(&self) -> Vec<Arc<Partition>> {
+        self.0.told.lock().drain().map(|(_, partition)| partition).collect()
+    }
+}
+
+/// What the loop waits for besides time.
+enum Event {
+    /// The oldest uncommitted hold of a partition is committed, or never will be.
+    Committed(Arc<Partition>, bool),
+    /// A FIRE frame is committed: its records became visible.
+    Fired { partition: Arc<Partition>, dues: Vec<DueTime>, committed: bool },
+    /// Time to try a partition again.
+    Retry(Arc<Partition>),
+}
+
+/// The loop's own state.
+pub struct FireLoop {
+    handle: FireHandle,
+    clock: Arc<dyn Clock>,
+    metrics: Arc<Metrics>,
+    deadlines: BTreeSet<(DueTime, PartitionKey)>,
+    tracked: HashMap<PartitionKey, (Arc<Partition>, DueTime)>,
+    awaited: HashSet<PartitionKey>,
+    events: FuturesUnordered<BoxFuture<'static, Event>>,
+}
+
+impl std::fmt::Debug for FireLoop {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FireLoop").field("deadlines", &self.deadlines.len()).finish_non_exhaustive()
+    }
+}
+
+impl FireLoop {
+    /// A loop that hears what is told to `handle`.
+    pub fn new(handle: FireHandle, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Self {
+        Self {
+            handle,
+            clock,
+            metrics,
+            deadlines: BTreeSet::new(),
+            tracked: HashMap::new(),
+            awaited: HashSet::new(),
+            events: FuturesUnordered::new(),
+        }
+    }
+
+    /// Runs until told to stop. Records due later stay in the log and fire after the next start.
+    pub async fn run(mut self, mut shutdown: watch::Receiver<bool>) -> std::io::Result<()> {
+        let timer = WallTimer::new()?;
+        let handle = self.handle.clone();
+        loop {
+            let now = self.clock.wall();
+            let next = self.deadlines.first().map_or(i64::MAX, |(due, _)| due.0);
+            let wake_at = TimestampMs(next.min(now.0 + SLEEP_MS_MAX));
+            if next > now.0 {
+                tokio::select! {
+                    biased;
+                    _ = shutdown.wait_for(|stop| *stop) => return Ok(()),
+                    () = handle.0.bell.notified() => {}
+                    Some(event) = self.events.next() => self.on_event(event),
+                    slept = timer.sleep_until(wake_at) => slept?,
+                }
+            } else if *shutdown.borrow() {
+                return Ok(());
+            } else {
+                // A herd: what was produced meanwhile goes first.
+                tokio::task::yield_now().await;
+                while let Some(Some(event)) = self.events.next().now_or_never() {
+                    self.on_event(event);
+                }
+            }
+            for partition in handle.take() {
+                self.track(&partition);
+            }
+            self.fire_due();
+        }
+    }
+
+    fn on_event(&mut self, event: Event) {
+        match event {
+            Event::Committed(partition, committed) => {
+                self.awaited.remove(&partition.key);
+                if committed {
+                    self.track(&partition);
+                }
+            }
+            Event::Fired { partition, dues, committed } => {
+                if committed {
+                    let now = self.clock.wall();
+                    self.metrics.fired(&partition.topic, dues.iter().map(|due| now.0 - due.0));
+                }
+            }
+            Event::Retry(partition) => self.track(&partition),
+        }
+    }
+
+    /// Learns a partition's next deadline, and waits for the commit of its holds that are not.
+    fn track(&mut self, partition: &Arc<Partition>) {
+        let key = partition.key;
+        if let Some((_, due)) = self.tracked.remove(&key) {
+            self.deadlines.remove(&(due, key));
+        }
+        if let Some(due) = partition.promote_committed() {
+            self.deadlines.insert((due, key));
+            self.tracked.insert(key, (Arc::clone(partition), due));
+        }
+        if let Some(at) = partition.uncommitted_front() {
+            if self.awaited.insert(key) {
+                let partition = Arc::clone(partition);
+                self.events.push(
+                    async move {
+                        let committed = partition.committed(at).await;
+                        Event::Committed(partition, committed)
+                    }
+                    .boxed(),
+                );
+            }
+        }
+    }
+
+    /// One turn for each partition that has something due now.
+    fn fire_due(&mut self) {
+        let now = self.clock.wall();
+        let due: Vec<_> = self.deadlines.iter().take_while(|(due, _)| due.0 <= now.0).copied().collect();
+        for (_, key) in due {
+            let Some((partition, due)) = self.tracked.remove(&key) else { continue };
+            self.deadlines.remove(&(due, key));
+            if self.fire(&partition, now) {
+                self.track(&partition);
+            }
+        }
+    }
+
+    /// Fires what is due in a partition; false where it must not be tried again at once.
+    fn fire(&mut self, partition: &Arc<Partition>, now: TimestampMs) -> bool {
+        let due = partition.pop_due(now, RECORDS_PER_TURN_MAX);
+        let log_append_time = partition.config().log_append_time;
+        let fire = fire::build(partition.log(), due, FireRules { now, log_append_time });
+        partition.put_back(fire.left);
+        for (entry, error) in fire.failed {
+            // Its HOLD stays in the log, pending: nothing is settled by a guess.
+            error!(topic = %partition.topic, partition = partition.key.index,
+                   schedule_id = entry.key.id.0, %error, "a held record cannot be fired");
+            self.metrics.fire_failed(&partition.topic);
+        }
+        let Some(frame) = fire.frame else { return true };
+        match partition.append(Unit { frames: vec![frame] }, |_| Vec::new(), now) {
+            Ok(appended) => {
+                let dues = fire.fired.iter().map(|entry| entry.key.due).collect();
+                let partition = Arc::clone(partition);
+                self.events.push(
+                    async move {
+                        let committed = partition.committed(appended.committed_at).await;
+                        Event::Fired { partition, dues, committed }
+                    }
+                    .boxed(),
+                );
+                true
+            }
+            Err(error) => {
+                let retry = !matches!(error, AppendError::Poisoned | AppendError::Closed);
+                warn!(topic = %partition.topic, partition = partition.key.index, %error, retry,
+                      records = fire.fired.len(), "due records could not be appended");
+                partition.put_back(fire.fired);
+                if retry {
+                    let partition = Arc::clone(partition);
+                    self.events.push(
+                        async move {
+                            tokio::time::sleep(RETRY_AFTER).await;
+                            Event::Retry(partition)
+                        }
+                        .boxed(),
+                    );
+                }
+                false
+            }
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! `meta/checkpoint.json` and `meta/producers.snapshot`: where recovery may start, and what it then knows.
+//!
+//! Both speak of one log end, and are believed only together and only if the log still has everything below it. The
+//! checkpoint is written after the log was synced up to it.
+
+use std::{io, path::Path};
+
+use serde::{Deserialize, Serialize};
+
+use super::{leader_epochs::LeaderEpochs, producer_state::Producers};
+use crate::{
+    checkpoint,
+    disk::{Disk, read_all},
+};
+
+/// The recovery point.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Checkpoint {
+    pub(super) version: u32,
+    /// First offset of the segment that was active.
+    pub(super) segment: i64,
+    /// Its size then.
+    pub(super) position: u64,
+    /// The log end then.
+    pub(super) log_end: i64,
+    /// One past the last visible batch then.
+    pub(super) visible_end: i64,
+    pub(super) leader_epochs: LeaderEpochs,
+    pub(super) written_ms: i64,
+}
+
+/// What the producers' snapshot holds.
+#[derive(Debug, Serialize, Deserialize)]
+struct Snapshot {
+    version: u32,
+    log_end: i64,
+    producers: Producers,
+}
+
+const VERSION: u32 = 1;
+
+impl Checkpoint {
+    pub(super) const VERSION: u32 = VERSION;
+}
+
+/// Writes both; durable when this returns.
+pub(super) fn write(
+    disk: &dyn Disk,
+    meta: &Path,
+    at: &Checkpoint,
+    producers: &Producers,
+) -> io::Result<()> {
+    let snapshot = Snapshot { version: VERSION, log_end: at.log_end, producers: producers.clone() };
+    checkpoint::replace(disk, &meta.join("producers.snapshot"), &sealed(&snapshot)?)?;
+    checkpoint::replace(disk, &meta.join("checkpoint.json"), &sealed(at)?)
+}
+
+/// Reads both; `None` where they are missing, damaged or do not belong together.
+pub(super) fn read(disk: &dyn Disk, meta: &Path) -> Option<(Checkpoint, Producers)> {
+    let at: Checkpoint = unsealed(&read_all(disk, &meta.join("checkpoint.json")).ok()?)?;
+    let snapshot: Snapshot = unsealed(&read_all(disk, &meta.join("producers.snapshot")).ok()?)?;
+    let fits = at.version == VERSION && snapshot.version == VERSION && at.log_end == snapshot.log_end;
+    fits.then_some((at, snapshot.producers))
+}
+
+/// JSON and, on a line of its own, its CRC32C: readable, and damage is noticed.
+fn sealed(value: &impl Serialize) -> io::Result<Vec<u8>> {
+    let mut bytes = serde_json::to_vec(value).map_err(io::Error::other)?;
+    let crc = crc32c::crc32c(&bytes);
+    bytes.extend_from_slice(format!("\n{crc:08x}\n").as_bytes());
+    Ok(bytes)
+}
+
+fn unsealed<T: for<'de> Deserialize<'de>>(bytes: &[u8]) -> Option<T> {
+    let text = std::str::from_utf8(bytes).ok()?;
+    let (json, crc) = text.strip_suffix('\n')?.rsplit_once('\n')?;
+    let crc = u32::from_str_radix(crc, 16).ok()?;
+    (crc == crc32c::crc32c(json.as_bytes())).then(|| serde_json::from_str(json).ok()).flatten()
+}

@@ -1,0 +1,571 @@
+//! The log: one writer, many readers, and what is committed.
+
+use std::{
+    collections::VecDeque,
+    io::{self, IoSlice},
+    path::PathBuf,
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::watch;
+use tracing::error;
+
+use super::{
+    checkpoint_file::{self, Checkpoint},
+    error::{AppendError, OpenError},
+    leader_epochs::LeaderEpochs,
+    manifest::{Manifest, SegmentEntry},
+    offsets::Offsets,
+    producer_state::{Producers, Verdict},
+    recovery::{self, Recovered, RecoveryReport},
+    segment::{SEGMENT_HEADER_LEN, Segment, SegmentHeader, file_name},
+    segment_index::SegmentIndex,
+    syncer::Syncer,
+    unit::{Appended, Unit},
+};
+use crate::{
+    batch::HEADER_LEN,
+    checkpoint,
+    disk::{Disk, OpenMode},
+    units::{LeaderEpoch, Offset, TopicId},
+};
+
+/// When an append counts as committed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FlushPolicy {
+    /// When it is synced.
+    Ack,
+    /// At once; synced at least this often.
+    Interval(Duration),
+    /// At once; the operating system syncs when it likes.
+    Os,
+}
+
+/// Settings of a log; they may change while it is open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogConfig {
+    /// A segment is closed when it would grow past this.
+    pub segment_bytes: u32,
+    /// A segment is closed when it is this old.
+    pub segment_ms: i64,
+    /// An index entry at least every so many bytes.
+    pub index_interval_bytes: u32,
+    /// When an append counts as committed.
+    pub flush_policy: FlushPolicy,
+    /// A producer that was silent for so long is forgotten.
+    pub producer_id_expiration_ms: i64,
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self {
+            segment_bytes: 1 << 30,
+            segment_ms: 7 * 24 * 3_600_000,
+            index_interval_bytes: 4096,
+            flush_policy: FlushPolicy::Ack,
+            producer_id_expiration_ms: 24 * 3_600_000,
+        }
+    }
+}
+
+/// What opening a log takes.
+#[derive(Debug)]
+pub struct LogOptions {
+    /// The partition's folder.
+    pub dir: PathBuf,
+    /// The topic.
+    pub topic_id: TopicId,
+    /// The partition.
+    pub partition: i32,
+    /// Settings.
+    pub config: LogConfig,
+    /// The disk.
+    pub disk: Arc<dyn Disk>,
+    /// The group commit.
+    pub syncer: Syncer,
+    /// Wall time.
+    pub now_ms: i64,
+}
+
+/// The log of one partition.
+#[derive(Debug)]
+pub struct Log {
+    this: Weak<Self>,
+    pub(super) dir: PathBuf,
+    topic_id: TopicId,
+    partition: i32,
+    pub(super) disk: Arc<dyn Disk>,
+    syncer: Syncer,
+    config: RwLock<LogConfig>,
+    writer: Mutex<Writer>,
+    segments: RwLock<Arc<Vec<Arc<Segment>>>>,
+    committed: RwLock<Committed>,
+    offsets: watch::Sender<Offsets>,
+}
+
+/// Where readers stop. *Invariant*: all below is committed, and whole units.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Committed {
+    pub(super) high_watermark: Offset,
+    pub(super) visible_end: Offset,
+    /// First offset of the segment that the high watermark is in.
+    pub(super) segment: Offset,
+    /// Where it is in that segment.
+    pub(super) position: u64,
+}
+
+/// What only the holder of the writer's mutex touches.
+#[derive(Debug)]
+struct Writer {
+    active: Arc<Segment>,
+    log_start: Offset,
+    next_offset: Offset,
+    visible_end: Offset,
+    /// Time of the first append to the active segment.
+    active_since_ms: Option<i64>,
+    /// Ends of units that are not committed yet, in order.
+    marks: VecDeque<Committed>,
+    /// Closed segments that have bytes not synced yet.
+    unsynced: Vec<Arc<Segment>>,
+    producers: Producers,
+    epochs: LeaderEpochs,
+    sync_asked: bool,
+    state: State,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum State {
+    Open,
+    Poisoned(String),
+    Closed,
+}
+
+impl Log {
+    /// Opens or makes the log. What it has is durable when this returns, and the high watermark is the log end.
+    pub fn open(options: LogOptions) -> Result<(Arc<Self>, RecoveryReport), OpenError> {
+        let (recovered, report) = recovery::recover(&options)?;
+        let Recovered { segments, log_start, next_offset, visible_end, producers, epochs } = recovered;
+        let active = match segments.last() {
+            Some(last) => Arc::clone(last),
+            None => unreachable!("recovery leaves at least one segment"),
+        };
+        let committed = Committed {
+            high_watermark: next_offset,
+            visible_end,
+            segment: active.first_offset,
+            position: active.index.read().size,
+        };
+        let offsets = Offsets {
+            log_start,
+            visible_end,
+            high_watermark: next_offset,
+            log_end: next_offset,
+            poisoned: false,
+        };
+        offsets.check();
+        let has_batches = active.index.read().size > SEGMENT_HEADER_LEN as u64;
+        let writer = Writer {
+            log_start,
+            next_offset,
+            visible_end,
+            active_since_ms: has_batches.then_some(active.created_ms),
+            active,
+            marks: VecDeque::new(),
+            unsynced: Vec::new(),
+            producers,
+            epochs,
+            sync_asked: false,
+            state: State::Open,
+        };
+        let log = Arc::new_cyclic(|this| Self {
+            this: Weak::clone(this),
+            dir: options.dir,
+            topic_id: options.topic_id,
+            partition: options.partition,
+            disk: options.disk,
+            syncer: options.syncer,
+            config: RwLock::new(options.config),
+            writer: Mutex::new(writer),
+            segments: RwLock::new(Arc::new(segments)),
+            committed: RwLock::new(committed),
+            offsets: watch::Sender::new(offsets),
+        });
+        Ok((log, report))
+    }
+
+    /// Appends a unit whole, or nothing of it.
+    pub fn append(&self, unit: Unit, epoch: LeaderEpoch, now_ms: i64) -> Result<Appended, AppendError> {
+        let config = *self.config.read();
+        let mut writer = self.writer.lock();
+        match &writer.state {
+            State::Open => {}
+            State::Poisoned(_) => return Err(AppendError::Poisoned),
+            State::Closed => return Err(AppendError::Closed),
+        }
+        let Some(first) = unit.frames.first().map(|f| f.header) else {
+            return Err(AppendError::Io(io::ErrorKind::InvalidInput.into()));
+        };
+        if let Verdict::Duplicate { base_offset, next_offset, timestamp } =
+            writer.producers.judge(&first)?
+        {
+            return Ok(Appended::Duplicate { base_offset, next_offset, timestamp });
+        }
+        self.roll_if_due(&mut writer, &unit, &config, now_ms)?;
+        let base = writer.next_offset;
+        self.write(&mut writer, unit, base, epoch, config.index_interval_bytes)?;
+        writer.producers.record(&first, base, now_ms);
+        writer.epochs.saw(epoch, base);
+        writer.next_offset = base.plus(i64::from(first.last_offset_delta) + 1);
+        writer.active_since_ms.get_or_insert(now_ms);
+        let mark = Committed {
+            high_watermark: writer.next_offset,
+            visible_end: writer.visible_end,
+            segment: writer.active.first_offset,
+            position: writer.active.index.read().size,
+        };
+        let appended = Appended::New {
+            base_offset: base,
+            next_offset: writer.next_offset,
+            log_start: writer.log_start,
+        };
+        match config.flush_policy {
+            FlushPolicy::Ack => {
+                writer.marks.push_back(mark);
+                self.publish(&writer);
+            }
+            FlushPolicy::Interval(_) | FlushPolicy::Os => {
+                writer.marks.clear();
+                *self.committed.write() = mark;
+                self.publish(&writer);
+            }
+        }
+        self.ask_for_sync(&mut writer, config.flush_policy);
+        Ok(appended)
+    }
+
+    /// Offsets as they stand.
+    pub fn offsets(&self) -> Offsets {
+        *self.offsets.borrow()
+    }
+
+    /// Hears each change of the offsets.
+    pub fn watch(&self) -> watch::Receiver<Offsets> {
+        self.offsets.subscribe()
+    }
+
+    /// The largest leader epoch up to `epoch` that the log has, and where it ends (KIP-320).
+    pub fn end_offset_for_epoch(&self, epoch: LeaderEpoch) -> (LeaderEpoch, Offset) {
+        let writer = self.writer.lock();
+        writer.epochs.end_offset(epoch, writer.next_offset)
+    }
+
+    /// Bytes of all segments.
+    pub fn size_bytes(&self) -> u64 {
+        self.segments.read().iter().map(|s| s.index.read().size).sum()
+    }
+
+    /// Takes over new settings for what is appended from now on.
+    pub fn set_config(&self, config: LogConfig) {
+        *self.config.write() = config;
+    }
+
+    /// Why nothing is acked any more.
+    pub fn is_poisoned(&self) -> Option<String> {
+        match &self.writer.lock().state {
+            State::Poisoned(why) => Some(why.clone()),
+            State::Open | State::Closed => None,
+        }
+    }
+
+    /// Syncs, and writes what lets the next open start here.
+    pub fn checkpoint(&self, now_ms: i64) -> io::Result<()> {
+        let config = *self.config.read();
+        let (mark, producers, epochs, active) = {
+            let mut writer = self.writer.lock();
+            if writer.state != State::Open {
+                return Ok(());
+            }
+            writer.producers.expire(now_ms, config.producer_id_expiration_ms);
+            let mark = Committed {
+                high_watermark: writer.next_offset,
+                visible_end: writer.visible_end,
+                segment: writer.active.first_offset,
+                position: writer.active.index.read().size,
+            };
+            let active = (Arc::clone(&writer.active), writer.active.index.read().clone());
+            (mark, writer.producers.clone(), writer.epochs.clone(), active)
+        };
+        self.sync_round();
+        if self.is_poisoned().is_some() {
+            return Err(io::Error::other("the log is poisoned"));
+        }
+        let (segment, index) = active;
+        self.write_index(&segment, &index)?;
+        self.write_manifest()?;
+        let at = Checkpoint {
+            version: Checkpoint::VERSION,
+            segment: mark.segment.0,
+            position: mark.position,
+            log_end: mark.high_watermark.0,
+            visible_end: mark.visible_end.0,
+            leader_epochs: epochs,
+            written_ms: now_ms,
+        };
+        checkpoint_file::write(&*self.disk, &self.dir.join("meta"), &at, &producers)
+    }
+
+    /// A clean end: synced and checkpointed; appends are refused from here on.
+    pub fn close(&self, now_ms: i64) -> io::Result<()> {
+        self.checkpoint(now_ms)?;
+        self.abandon();
+        Ok(())
+    }
+
+    /// An end without ceremony, for a log whose topic was deleted.
+    pub fn abandon(&self) {
+        let mut writer = self.writer.lock();
+        if writer.state == State::Open {
+            writer.state = State::Closed;
+        }
+    }
+
+    pub(super) fn committed(&self) -> Committed {
+        *self.committed.read()
+    }
+
+    /// The segments that may have offsets of `from` or more.
+    pub(super) fn segments_from(&self, from: Offset) -> Vec<Arc<Segment>> {
+        let segments = Arc::clone(&self.segments.read());
+        let after = segments.partition_point(|s| s.first_offset <= from);
+        segments.iter().skip(after.saturating_sub(1)).cloned().collect()
+    }
+
+    /// One group commit; false where there was nothing to do.
+    pub(super) fn sync_round(&self) -> bool {
+        let (files, upto) = {
+            let mut writer = self.writer.lock();
+            writer.sync_asked = false;
+            if matches!(writer.state, State::Poisoned(_)) {
+                return false;
+            }
+            let mut files = std::mem::take(&mut writer.unsynced);
+            files.push(Arc::clone(&writer.active));
+            (files, writer.next_offset)
+        };
+        for segment in &files {
+            if let Err(cause) = segment.file.sync_data() {
+                self.poison(&format!("syncing {}: {cause}", segment.path.display()));
+                return false;
+            }
+        }
+        let mut writer = self.writer.lock();
+        if matches!(writer.state, State::Poisoned(_)) {
+            return false;
+        }
+        let mut reached = None;
+        while writer.marks.front().is_some_and(|m| m.high_watermark <= upto) {
+            reached = writer.marks.pop_front();
+        }
+        if let Some(mark) = reached {
+            *self.committed.write() = mark;
+            self.publish(&writer);
+        }
+        true
+    }
+
+    fn poison(&self, why: &str) {
+        error!(log = %self.dir.display(), why, "the log is poisoned: nothing more is acked from it");
+        let mut writer = self.writer.lock();
+        writer.state = State::Poisoned(why.to_owned());
+        self.publish(&writer);
+    }
+
+    /// Tells the offsets; called with the writer's mutex held, so that they never go back.
+    fn publish(&self, writer: &Writer) {
+        let committed = self.committed();
+        let offsets = Offsets {
+            log_start: writer.log_start,
+            visible_end: committed.visible_end,
+            high_watermark: committed.high_watermark,
+            log_end: writer.next_offset,
+            poisoned: matches!(writer.state, State::Poisoned(_)),
+        };
+        offsets.check();
+        let commits = |old: &Offsets| {
+            old.high_watermark != offsets.high_watermark
+                || old.poisoned != offsets.poisoned
+                || old.log_start != offsets.log_start
+        };
+        // Nobody waits for the log end: waking all for it would double the wake-ups of a produce.
+        self.offsets.send_if_modified(|old| {
+            let wake = commits(old);
+            *old = offsets;
+            wake
+        });
+    }
+
+    fn ask_for_sync(&self, writer: &mut Writer, policy: FlushPolicy) {
+        if writer.sync_asked {
+            return;
+        }
+        match policy {
+            FlushPolicy::Ack => self.syncer.sync_now(Weak::clone(&self.this)),
+            FlushPolicy::Interval(every) => self.syncer.sync_after(Weak::clone(&self.this), every),
+            FlushPolicy::Os => return,
+        }
+        writer.sync_asked = true;
+    }
+
+    fn roll_if_due(
+        &self,
+        writer: &mut Writer,
+        unit: &Unit,
+        config: &LogConfig,
+        now_ms: i64,
+    ) -> Result<(), AppendError> {
+        let size = writer.active.index.read().size;
+        let len = unit.len_bytes() as u64;
+        if SEGMENT_HEADER_LEN as u64 + len > u64::from(u32::MAX) {
+            return Err(AppendError::TooLarge);
+        }
+        let empty = size <= SEGMENT_HEADER_LEN as u64;
+        let full = size + len > u64::from(config.segment_bytes);
+        let old = writer.active_since_ms.is_some_and(|since| now_ms - since >= config.segment_ms);
+        if empty || !(full || old) {
+            return Ok(());
+        }
+        let next = create_segment(
+            &*self.disk,
+            &self.dir,
+            SegmentHeader {
+                first_offset: writer.next_offset,
+                created_ms: now_ms,
+                topic_id: self.topic_id,
+                partition: self.partition,
+            },
+        )
+        .map_err(full_or_io)?;
+        let sealed = std::mem::replace(&mut writer.active, Arc::clone(&next));
+        // A lost index is made anew from the segment: it need not stop the append.
+        let index = sealed.index.read().clone();
+        if let Err(cause) = self.write_index(&sealed, &index) {
+            tracing::warn!(segment = %sealed.path.display(), %cause, "the segment's index was not written");
+        }
+        writer.unsynced.push(sealed);
+        writer.active_since_ms = None;
+        let mut segments = self.segments.write();
+        let mut list = Vec::clone(&segments);
+        list.push(next);
+        *segments = Arc::new(list);
+        Ok(())
+    }
+
+    /// Stamps and writes all frames in one call; on failure the file ends where it did.
+    fn write(
+        &self,
+        writer: &mut Writer,
+        mut unit: Unit,
+        base: Offset,
+        epoch: LeaderEpoch,
+        index_interval_bytes: u32,
+    ) -> Result<(), AppendError> {
+        let position = writer.active.index.read().size;
+        let mut headers: Vec<[u8; HEADER_LEN]> = Vec::with_capacity(unit.frames.len());
+        for frame in &mut unit.frames {
+            frame.header.base_offset = base.0;
+            frame.header.leader_epoch = epoch.0;
+            headers.push(frame.header.encode());
+        }
+        let mut slices: Vec<IoSlice<'_>> = headers
+            .iter()
+            .zip(&unit.frames)
+            .flat_map(|(header, frame)| [IoSlice::new(header), IoSlice::new(&frame.body)])
+            .filter(|slice| !slice.is_empty())
+            .collect();
+        if let Err(cause) = writer.active.file.write_all_at(&mut slices, position) {
+            if let Err(cause) = writer.active.file.set_len(position) {
+                // What is behind the end now is nobody's: recovery would read it.
+                let why = format!("cutting a failed append: {cause}");
+                writer.state = State::Poisoned(why);
+                self.publish(writer);
+                return Err(AppendError::Poisoned);
+            }
+            return Err(full_or_io(cause));
+        }
+        let mut index = writer.active.index.write();
+        for (i, frame) in unit.frames.iter().enumerate() {
+            index.push(&frame.header, index_interval_bytes, i == 0);
+        }
+        // A unit that hides its last records ends the segment's offsets where its HOLD says.
+        let visible_end = index.visible_end;
+        drop(index);
+        writer.visible_end = writer.visible_end.max(visible_end);
+        Ok(())
+    }
+
+    fn write_index(&self, segment: &Segment, index: &SegmentIndex) -> io::Result<()> {
+        let dir = self.dir.join("index");
+        let name = format!("{:020}", segment.first_offset.0);
+        if let Some(frames) = index.encode_frames() {
+            checkpoint::replace(&*self.disk, &dir.join(format!("{name}.frames")), &frames)?;
+        }
+        checkpoint::replace(&*self.disk, &dir.join(format!("{name}.index")), &index.encode_index())
+    }
+
+    fn write_manifest(&self) -> io::Result<()> {
+        let segments = Arc::clone(&self.segments.read());
+        let manifest = Manifest {
+            version: 1,
+            high_watermark: self.offsets().high_watermark.0,
+            segments: segments.iter().map(|s| entry(s)).collect(),
+        };
+        let json = serde_json::to_vec_pretty(&manifest).map_err(io::Error::other)?;
+        checkpoint::replace(&*self.disk, &self.dir.join("index/manifest.json"), &json)
+    }
+}
+
+fn entry(segment: &Segment) -> SegmentEntry {
+    let index = segment.index.read();
+    SegmentEntry {
+        first_offset: segment.first_offset.0,
+        next_offset: index.next_offset.0,
+        visible_end: index.visible_end.0,
+        size_bytes: index.size,
+        min_timestamp: index.min_timestamp,
+        max_timestamp: index.max_timestamp,
+        hidden_and_fire_frames: index.specials().len(),
+    }
+}
+
+/// Makes an empty segment, durable by name.
+pub(super) fn create_segment(
+    disk: &dyn Disk,
+    dir: &std::path::Path,
+    header: SegmentHeader,
+) -> io::Result<Arc<Segment>> {
+    let folder = dir.join("segments");
+    let path = folder.join(file_name(header.first_offset));
+    let file = disk.open(&path, OpenMode::Create)?;
+    file.set_len(0)?;
+    file.write_all_at(&mut [IoSlice::new(&header.encode())], 0)?;
+    file.sync_data()?;
+    disk.sync_dir(&folder)?;
+    Ok(Arc::new(Segment {
+        first_offset: header.first_offset,
+        created_ms: header.created_ms,
+        path,
+        file,
+        index: RwLock::new(SegmentIndex::empty(header.first_offset)),
+    }))
+}
+
+fn full_or_io(cause: io::Error) -> AppendError {
+    match cause.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::WriteZero => {
+            AppendError::StorageFull
+        }
+        _ => AppendError::Io(cause),
+    }
+}

@@ -1,0 +1,38 @@
+//! The log of one partition.
+//!
+//! ```text
+//! segments/<first offset>.log    64-byte header, then v2 batches, one after another          the truth
+//! index/<first offset>.index     sparse: offset -> position, time -> position                derived
+//! index/<first offset>.frames    runs of hidden frames, places of hidden and FIRE frames     derived
+//! index/manifest.json            segments, offsets, sizes, high watermark                    derived
+//! meta/checkpoint.json           up to where the log was synced and read: where recovery starts
+//! meta/producers.snapshot        producer state at the checkpoint                            derived
+//! ```
+//! One writer at a time (a mutex held for one `pwritev`), any number of readers that never wait for it. What is durable is
+//! told by a `watch` of [`Offsets`]: `log_start <= visible_end <= high_watermark <= log_end`.
+
+mod checkpoint_file;
+mod error;
+mod leader_epochs;
+#[expect(clippy::module_inception, reason = "the log is what this module is about")]
+mod log;
+mod manifest;
+mod offsets;
+mod producer_state;
+mod read;
+mod recovery;
+mod scan;
+mod segment;
+mod segment_index;
+mod syncer;
+mod unit;
+
+pub use error::{AppendError, OpenError, ReadError};
+pub use log::{FlushPolicy, Log, LogConfig, LogOptions};
+pub use offsets::Offsets;
+pub use read::{Chunk, FileSlice, ReadResult, ReadUpTo};
+pub use recovery::RecoveryReport;
+pub use scan::{ScanItem, ScanStop, Scanner};
+pub use segment::{SEGMENT_HEADER_LEN, SegmentHeader};
+pub use syncer::{OnSync, Syncer};
+pub use unit::{Appended, Frame, Unit};

@@ -1,0 +1,218 @@
+//! What a log remembers of idempotent producers: epoch and the last five batches of each.
+//!
+//! Source: Apache Kafka, `ProducerAppendInfo`, `ProducerStateEntry` (NUM_BATCHES_TO_RETAIN = 5).
+
+use std::collections::{HashMap, VecDeque};
+
+use serde::{Deserialize, Serialize};
+
+use super::error::AppendError;
+use crate::{batch::BatchHeader, units::Offset};
+
+const BATCHES_KEPT: usize = 5;
+
+/// The state of all producers of a log.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Producers {
+    by_id: HashMap<i64, Producer>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Producer {
+    epoch: i16,
+    /// Oldest first; empty after an epoch without batches.
+    batches: VecDeque<Batch>,
+    /// Append time of the last batch: when it expires.
+    last_ms: i64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Batch {
+    first_sequence: i32,
+    last_sequence: i32,
+    base_offset: i64,
+    last_offset: i64,
+    timestamp: i64,
+}
+
+/// What to do with a batch.
+#[derive(Debug)]
+pub(super) enum Verdict {
+    Append,
+    Duplicate { base_offset: Offset, next_offset: Offset, timestamp: i64 },
+}
+
+impl Producers {
+    /// Judges a unit by its first frame's header; changes nothing.
+    pub(super) fn judge(&self, header: &BatchHeader) -> Result<Verdict, AppendError> {
+        if !header.has_producer_id() {
+            return Ok(Verdict::Append);
+        }
+        // Kafka accepts any sequence of a producer that it does not know: its state may have expired.
+        let Some(producer) = self.by_id.get(&header.producer_id) else { return Ok(Verdict::Append) };
+        let (first, last) = sequences(header);
+        if header.producer_epoch < producer.epoch {
+            return Err(AppendError::InvalidProducerEpoch {
+                producer_id: header.producer_id,
+                epoch: header.producer_epoch,
+                current: producer.epoch,
+            });
+        }
+        let out_of_order = |expected| AppendError::OutOfOrderSequence {
+            producer_id: header.producer_id,
+            sequence: first,
+            expected,
+        };
+        if header.producer_epoch > producer.epoch {
+            return if first == 0 { Ok(Verdict::Append) } else { Err(out_of_order(0)) };
+        }
+        let same = |b: &&Batch| b.first_sequence == first && b.last_sequence == last;
+        if let Some(original) = producer.batches.iter().find(same) {
+            return Ok(Verdict::Duplicate {
+                base_offset: Offset(original.base_offset),
+                next_offset: Offset(original.last_offset + 1),
+                timestamp: original.timestamp,
+            });
+        }
+        let Some(newest) = producer.batches.back() else { return Ok(Verdict::Append) };
+        let expected = next_sequence(newest.last_sequence);
+        if first == expected {
+            return Ok(Verdict::Append);
+        }
+        let older = producer.batches.front().is_some_and(|oldest| last < oldest.first_sequence);
+        if older { Err(AppendError::DuplicateSequence) } else { Err(out_of_order(expected)) }
+    }
+
+    /// Takes in a unit that was appended at `base`, by its first frame's header.
+    pub(super) fn record(&mut self, header: &BatchHeader, base: Offset, now_ms: i64) {
+        if !header.has_producer_id() || header.is_control() {
+            return;
+        }
+        let (first_sequence, last_sequence) = sequences(header);
+        let producer = self.by_id.entry(header.producer_id).or_insert_with(|| Producer {
+            epoch: header.producer_epoch,
+            batches: VecDeque::with_capacity(BATCHES_KEPT),
+            last_ms: now_ms,
+        });
+        if producer.epoch != header.producer_epoch {
+            producer.epoch = header.producer_epoch;
+            producer.batches.clear();
+        }
+        if producer.batches.len() == BATCHES_KEPT {
+            producer.batches.pop_front();
+        }
+        producer.batches.push_back(Batch {
+            first_sequence,
+            last_sequence,
+            base_offset: base.0,
+            last_offset: base.0 + i64::from(header.last_offset_delta),
+            timestamp: header.max_timestamp,
+        });
+        producer.last_ms = now_ms;
+    }
+
+    /// Forgets producers that were silent for `after_ms`.
+    pub(super) fn expire(&mut self, now_ms: i64, after_ms: i64) {
+        self.by_id.retain(|_, p| now_ms.saturating_sub(p.last_ms) < after_ms);
+    }
+
+    /// Whether every batch it remembers lies below `end`.
+    pub(super) fn is_below(&self, end: Offset) -> bool {
+        self.by_id.values().flat_map(|p| &p.batches).all(|b| b.last_offset < end.0)
+    }
+}
+
+fn sequences(header: &BatchHeader) -> (i32, i32) {
+    let first = header.base_sequence;
+    (first, add_sequence(first, header.last_offset_delta))
+}
+
+fn next_sequence(last: i32) -> i32 {
+    add_sequence(last, 1)
+}
+
+/// Sequences wrap from 2^31 - 1 to 0.
+fn add_sequence(sequence: i32, by: i32) -> i32 {
+    let sum = i64::from(sequence) + i64::from(by);
+    i32::try_from(sum % (i64::from(i32::MAX) + 1)).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn batch(epoch: i16, first: i32, count: i32) -> BatchHeader {
+        BatchHeader {
+            base_offset: 0,
+            batch_length: 49,
+            leader_epoch: 0,
+            magic: 2,
+            crc: 0,
+            attributes: 0,
+            last_offset_delta: count - 1,
+            base_timestamp: 0,
+            max_timestamp: 77,
+            producer_id: 9,
+            producer_epoch: epoch,
+            base_sequence: first,
+            records_count: count,
+        }
+    }
+
+    fn verdict(p: &Producers, h: &BatchHeader) -> String {
+        match p.judge(h) {
+            Ok(Verdict::Append) => "append".into(),
+            Ok(Verdict::Duplicate { base_offset, .. }) => format!("duplicate of {base_offset}"),
+            Err(AppendError::OutOfOrderSequence { expected, .. }) => format!("expected {expected}"),
+            Err(AppendError::DuplicateSequence) => "too old".into(),
+            Err(AppendError::InvalidProducerEpoch { .. }) => "fenced".into(),
+            Err(e) => e.to_string(),
+        }
+    }
+
+    /// Seven batches of two records each, then each kind of next batch.
+    #[test]
+    fn sequences_are_judged_as_kafka_does() {
+        let mut p = Producers::default();
+        assert_eq!(verdict(&p, &batch(0, 40, 1)), "append", "an unknown producer may start anywhere");
+        for i in 0..7 {
+            let h = batch(1, i * 2, 2);
+            assert_eq!(verdict(&p, &h), "append");
+            p.record(&h, Offset(i64::from(i) * 10), 0);
+        }
+        let table = [
+            (batch(1, 14, 3), "append"),
+            (batch(1, 12, 2), "duplicate of 60"),
+            (batch(1, 4, 2), "duplicate of 20"),
+            (batch(1, 2, 2), "too old"),
+            (batch(1, 12, 1), "expected 14"),
+            (batch(1, 15, 1), "expected 14"),
+            (batch(0, 14, 1), "fenced"),
+            (batch(2, 0, 1), "append"),
+            (batch(2, 14, 1), "expected 0"),
+        ];
+        for (header, expected) in table {
+            assert_eq!(verdict(&p, &header), expected, "{header:?}");
+        }
+        assert!(p.is_below(Offset(62)) && !p.is_below(Offset(61)));
+    }
+
+    #[test]
+    fn sequences_wrap() {
+        let mut p = Producers::default();
+        p.record(&batch(0, i32::MAX - 1, 4), Offset(0), 0);
+        assert_eq!(verdict(&p, &batch(0, 2, 1)), "append");
+        assert_eq!(verdict(&p, &batch(0, 3, 1)), "expected 2");
+        assert_eq!(verdict(&p, &batch(0, i32::MAX - 1, 4)), "duplicate of 0");
+    }
+
+    #[test]
+    fn a_silent_producer_is_forgotten() {
+        let mut p = Producers::default();
+        p.record(&batch(0, 0, 1), Offset(0), 1_000);
+        p.expire(1_999, 1_000);
+        assert_eq!(verdict(&p, &batch(0, 5, 1)), "expected 1");
+        p.expire(2_000, 1_000);
+        assert_eq!(verdict(&p, &batch(0, 5, 1)), "append");
+    }
+}

@@ -1,0 +1,282 @@
+//! Reading a log: slices of segment files, found by the indexes, never decoded.
+
+use std::{io, ops::ControlFlow, sync::Arc};
+
+use bytes::Bytes;
+
+use super::{
+    error::ReadError,
+    log::{Committed, Log},
+    segment::Segment,
+};
+use crate::{
+    batch::{BatchHeader, BatchView, HEADER_LEN},
+    disk::DiskFile,
+    units::Offset,
+};
+
+/// Which frames a reader gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadUpTo {
+    /// A consumer: what is committed, without hidden frames.
+    Visible,
+    /// The broker itself, or a replica: everything that is committed.
+    All,
+}
+
+/// A part of a segment file.
+#[derive(Clone, Debug)]
+pub struct FileSlice {
+    /// The file.
+    pub file: Arc<dyn DiskFile>,
+    /// Where it starts.
+    pub position: u64,
+    /// Its length.
+    pub len: usize,
+}
+
+impl FileSlice {
+    /// Reads it.
+    pub fn read(&self) -> io::Result<Bytes> {
+        let mut buf = vec![0; self.len];
+        self.file.read_exact_at(&mut buf, self.position)?;
+        Ok(buf.into())
+    }
+}
+
+/// A part of an answer.
+#[derive(Clone, Debug)]
+pub enum Chunk {
+    /// Bytes in memory.
+    Bytes(Bytes),
+    /// Bytes in a file.
+    File(FileSlice),
+}
+
+impl Chunk {
+    /// Its length.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Bytes(bytes) => bytes.len(),
+            Self::File(slice) => slice.len,
+        }
+    }
+
+    /// Whether it has no bytes.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// What a read found: batches one after another; only the last one may be cut off.
+#[derive(Clone, Debug, Default)]
+pub struct ReadResult {
+    /// The parts, in order.
+    pub chunks: Vec<Chunk>,
+    /// Base offset of the first batch.
+    pub first_offset: Option<Offset>,
+    /// Bytes in all chunks.
+    pub bytes: usize,
+}
+
+impl Log {
+    /// Batches from the one that covers `from` on, at most `max_bytes`; with `min_one` the first batch is whole whatever its
+    /// size. A position in a hole or between the visible end and the log end is legal and finds nothing yet.
+    pub fn read(
+        &self,
+        from: Offset,
+        max_bytes: usize,
+        upto: ReadUpTo,
+        min_one: bool,
+    ) -> Result<ReadResult, ReadError> {
+        let offsets = self.offsets();
+        if from < offsets.log_start || from > offsets.log_end {
+            return Err(ReadError::OutOfRange {
+                log_start: offsets.log_start,
+                log_end: offsets.log_end,
+            });
+        }
+        let committed = self.committed();
+        let nothing_new = match upto {
+            ReadUpTo::Visible => from >= committed.visible_end,
+            ReadUpTo::All => from >= committed.high_watermark,
+        };
+        if nothing_new {
+            return Ok(ReadResult::default());
+        }
+        for segment in self.segments_from(from).iter() {
+            let Some(limit) = limit(segment, &committed) else { break };
+            if let Some((position, header)) = find(segment, from, limit, upto)? {
+                return Ok(slices(segment, position, &header, limit, max_bytes, upto, min_one));
+            }
+        }
+        Ok(ReadResult::default())
+    }
+
+    /// The frame whose offsets cover `offset`, of any kind; the HOLD where a unit's frames share it.
+    pub fn batch_at(&self, offset: Offset) -> Result<Option<BatchView>, ReadError> {
+        let committed = self.committed();
+        for segment in self.segments_from(offset).iter() {
+            let Some(limit) = limit(segment, &committed) else { break };
+            if let Some((position, header)) = find(segment, offset, limit, ReadUpTo::All)? {
+                return if header.base_offset <= offset.0 {
+                    load(segment, position, &header).map(Some)
+                } else {
+                    Ok(None)
+                };
+            }
+        }
+        Ok(None)
+    }
+
+    /// The first visible batch, by offset, that has a timestamp of `timestamp` or more.
+    pub fn first_batch_at_or_after_time(&self, timestamp: i64) -> Result<Option<BatchView>, ReadError> {
+        let committed = self.committed();
+        for segment in self.segments_from(Offset(0)).iter() {
+            let Some(limit) = limit(segment, &committed) else { break };
+            let mut position = {
+                let index = segment.index.read();
+                if index.max_timestamp < timestamp {
+                    continue;
+                }
+                index.position_for_time(timestamp)
+            };
+            while position < limit {
+                let header = header_at(segment, position)?;
+                if !header.is_hidden() && header.max_timestamp >= timestamp {
+                    return load(segment, position, &header).map(Some);
+                }
+                position += header.total_len() as u64;
+            }
+        }
+        Ok(None)
+    }
+
+    /// The first visible batch that has the largest timestamp of all.
+    pub fn max_timestamp(&self) -> Result<Option<BatchView>, ReadError> {
+        let committed = self.committed();
+        let mut best: Option<(i64, Arc<Segment>, u64)> = None;
+        for segment in self.segments_from(Offset(0)).iter() {
+            let Some(limit) = limit(segment, &committed) else { break };
+            let index = segment.index.read();
+            let better = best.as_ref().is_none_or(|(max, _, _)| index.max_timestamp > *max);
+            let position = u64::from(index.max_timestamp_position);
+            if index.max_timestamp >= 0 && better && position < limit {
+                best = Some((index.max_timestamp, Arc::clone(segment), position));
+            }
+        }
+        let Some((_, segment, position)) = best else { return Ok(None) };
+        let header = header_at(&segment, position)?;
+        load(&segment, position, &header).map(Some)
+    }
+
+    /// Gives `each` the hidden and FIRE frames from `from` to the log end, in log order. Segments without any are not read.
+    pub fn scan_special(
+        &self,
+        from: Offset,
+        each: &mut dyn FnMut(BatchView) -> ControlFlow<()>,
+    ) -> Result<(), ReadError> {
+        for segment in self.segments_from(from).iter() {
+            let positions = segment.index.read().specials().to_vec();
+            for position in positions {
+                let header = header_at(segment, u64::from(position))?;
+                if header.last_offset() < from.0 {
+                    continue;
+                }
+                if each(load(segment, u64::from(position), &header)?).is_break() {
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Where the committed part of a segment ends; `None` where nothing of it is committed.
+fn limit(segment: &Segment, committed: &Committed) -> Option<u64> {
+    match segment.first_offset.cmp(&committed.segment) {
+        std::cmp::Ordering::Less => Some(segment.index.read().size),
+        std::cmp::Ordering::Equal => Some(committed.position),
+        std::cmp::Ordering::Greater => None,
+    }
+}
+
+/// The first frame that `upto` allows whose last offset is `from` or more.
+fn find(
+    segment: &Segment,
+    from: Offset,
+    limit: u64,
+    upto: ReadUpTo,
+) -> Result<Option<(u64, BatchHeader)>, ReadError> {
+    let mut position = segment.index.read().position_for_offset(from);
+    loop {
+        if upto == ReadUpTo::Visible {
+            position = segment.index.read().skip_hidden(position);
+        }
+        if position >= limit {
+            return Ok(None);
+        }
+        let header = header_at(segment, position)?;
+        if header.last_offset() >= from.0 {
+            return Ok(Some((position, header)));
+        }
+        position += header.total_len() as u64;
+    }
+}
+
+/// Slices from a batch on: as much as fits, around hidden runs.
+fn slices(
+    segment: &Segment,
+    from: u64,
+    first: &BatchHeader,
+    limit: u64,
+    max_bytes: usize,
+    upto: ReadUpTo,
+    min_one: bool,
+) -> ReadResult {
+    let mut result =
+        ReadResult { first_offset: Some(Offset(first.base_offset)), ..ReadResult::default() };
+    let mut left = if min_one { max_bytes.max(first.total_len()) } else { max_bytes };
+    let index = segment.index.read();
+    let mut position = from;
+    while left > 0 && position < limit {
+        let end = match upto {
+            ReadUpTo::Visible => index.visible_until(position, limit),
+            ReadUpTo::All => limit,
+        };
+        let len = usize::try_from(end - position).unwrap_or(usize::MAX).min(left);
+        if len > 0 {
+            let file = Arc::clone(&segment.file);
+            result.chunks.push(Chunk::File(FileSlice { file, position, len }));
+            result.bytes += len;
+            left -= len;
+        }
+        position = match upto {
+            ReadUpTo::Visible => index.skip_hidden(end),
+            ReadUpTo::All => end,
+        };
+    }
+    result
+}
+
+fn header_at(segment: &Segment, position: u64) -> Result<BatchHeader, ReadError> {
+    let mut bytes = [0; HEADER_LEN];
+    segment.file.read_exact_at(&mut bytes, position)?;
+    BatchHeader::parse(&bytes).map_err(|e| corrupt(segment, position, e.to_string()))
+}
+
+fn load(segment: &Segment, position: u64, header: &BatchHeader) -> Result<BatchView, ReadError> {
+    let mut bytes = vec![0; header.total_len()];
+    segment.file.read_exact_at(&mut bytes, position)?;
+    let batch =
+        BatchView::parse(bytes.into()).map_err(|e| corrupt(segment, position, e.to_string()))?;
+    if batch.verify_crc() {
+        Ok(batch)
+    } else {
+        Err(corrupt(segment, position, "the batch's checksum does not fit".into()))
+    }
+}
+
+fn corrupt(segment: &Segment, position: u64, why: String) -> ReadError {
+    ReadError::Corrupt { segment: segment.path.clone(), position, why }
+}

@@ -1,0 +1,351 @@
+//! Opening a log after whatever happened.
+//!
+//! - Trusted without reading: sealed segments and the part of the active one below the checkpoint, if the files are as long as
+//!   the checkpoint and the indexes say. Everything else is read, unit by unit, with checksums.
+//! - A bad place with nothing valid behind it is a torn tail: cut, its bytes kept in `meta/`, and told.
+//! - A bad place before something valid, or below the checkpoint, is damage: the log stays closed and nothing is changed.
+//! - What is derived and speaks of offsets that the log does not have (any more) is not believed.
+
+use std::{
+    io::{self, IoSlice},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use parking_lot::RwLock;
+use tracing::{info, warn};
+
+use super::{
+    checkpoint_file::{self, Checkpoint},
+    error::OpenError,
+    leader_epochs::LeaderEpochs,
+    log::{LogOptions, create_segment},
+    producer_state::Producers,
+    scan::{ScanStop, Scanner, valid_batch_after},
+    segment::{SEGMENT_HEADER_LEN, Segment, SegmentHeader, first_offset_of},
+    segment_index::SegmentIndex,
+};
+use crate::{
+    batch::BatchView,
+    disk::{Disk, DiskFile, OpenMode, read_all},
+    units::{LeaderEpoch, Offset},
+};
+
+/// Cut bytes are kept up to this size.
+const CUT_KEPT_MAX: u64 = 16 << 20;
+
+/// What an open did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RecoveryReport {
+    /// Bytes cut from a torn tail.
+    pub cut_bytes: u64,
+    /// Bytes read and checked.
+    pub scanned_bytes: u64,
+    /// A checkpoint was there, but not believed.
+    pub checkpoint_discarded: bool,
+}
+
+/// A log's state as read from the disk.
+pub(super) struct Recovered {
+    pub(super) segments: Vec<Arc<Segment>>,
+    pub(super) log_start: Offset,
+    pub(super) next_offset: Offset,
+    pub(super) visible_end: Offset,
+    pub(super) producers: Producers,
+    pub(super) epochs: LeaderEpochs,
+}
+
+pub(super) fn recover(options: &LogOptions) -> Result<(Recovered, RecoveryReport), OpenError> {
+    let disk = &*options.disk;
+    for folder in ["segments", "index", "meta"] {
+        let path = options.dir.join(folder);
+        disk.create_dir_all(&path).map_err(io_at(&path))?;
+    }
+    let mut files = open_files(options)?;
+    let mut report = RecoveryReport::default();
+    if files.is_empty() {
+        let header = SegmentHeader {
+            first_offset: Offset(0),
+            created_ms: options.now_ms,
+            topic_id: options.topic_id,
+            partition: options.partition,
+        };
+        let segment = create_segment(disk, &options.dir, header).map_err(io_at(&options.dir))?;
+        disk.sync_dir(&options.dir).map_err(io_at(&options.dir))?;
+        files.push(segment_file(&segment));
+    }
+    let checkpoint = checkpoint_file::read(disk, &options.dir.join("meta"));
+    let had_checkpoint = checkpoint.is_some();
+    let start = checkpoint.and_then(|(at, producers)| Start::believe(options, &files, at, producers));
+    report.checkpoint_discarded = had_checkpoint && start.is_none();
+    if report.checkpoint_discarded {
+        warn!(log = %options.dir.display(), "the checkpoint does not fit the log; the whole log is read");
+    }
+    let recovered = replay(options, &files, start, &mut report)?;
+    if report.scanned_bytes > 0 {
+        info!(log = %options.dir.display(), scanned_bytes = report.scanned_bytes,
+              log_end = recovered.next_offset.0, "log recovered");
+    }
+    Ok((recovered, report))
+}
+
+/// A segment file whose header was read.
+struct SegmentFile {
+    header: SegmentHeader,
+    path: PathBuf,
+    file: Arc<dyn DiskFile>,
+    len: u64,
+}
+
+fn segment_file(segment: &Segment) -> SegmentFile {
+    SegmentFile {
+        header: SegmentHeader {
+            first_offset: segment.first_offset,
+            created_ms: segment.created_ms,
+            topic_id: uuid::Uuid::nil(),
+            partition: 0,
+        },
+        path: segment.path.clone(),
+        file: Arc::clone(&segment.file),
+        len: SEGMENT_HEADER_LEN as u64,
+    }
+}
+
+fn open_files(options: &LogOptions) -> Result<Vec<SegmentFile>, OpenError> {
+    let disk = &*options.disk;
+    let folder = options.dir.join("segments");
+    let names = disk.list(&folder).map_err(io_at(&folder))?;
+    let firsts: Vec<(String, Offset)> = names
+        .into_iter()
+        .filter_map(|(name, _)| first_offset_of(&name).map(|first| (name, first)))
+        .collect();
+    let mut files = Vec::with_capacity(firsts.len());
+    for (i, (name, first)) in firsts.iter().enumerate() {
+        let path = folder.join(name);
+        let file = disk.open(&path, OpenMode::ReadWrite).map_err(io_at(&path))?;
+        let len = file.len().map_err(io_at(&path))?;
+        if len < SEGMENT_HEADER_LEN as u64 {
+            if i + 1 == firsts.len() {
+                // The node stopped while it made this segment: no batch was ever in it.
+                disk.remove_file(&path).map_err(io_at(&path))?;
+                continue;
+            }
+            return Err(OpenError::UnknownFormat { segment: path, why: "the header is cut off".into() });
+        }
+        let mut bytes = [0; SEGMENT_HEADER_LEN];
+        file.read_exact_at(&mut bytes, 0).map_err(io_at(&path))?;
+        let header = SegmentHeader::parse(&bytes)
+            .map_err(|why| OpenError::UnknownFormat { segment: path.clone(), why })?;
+        if header.topic_id != options.topic_id || header.partition != options.partition {
+            return Err(OpenError::WrongTopicId {
+                segment: path,
+                topic_id: header.topic_id,
+                partition: header.partition,
+            });
+        }
+        if header.first_offset != *first {
+            let why = format!("it says that it starts at offset {}", header.first_offset);
+            return Err(OpenError::UnknownFormat { segment: path, why });
+        }
+        files.push(SegmentFile { header, path, file, len });
+    }
+    Ok(files)
+}
+
+/// A checkpoint that is believed, and the indexes of all it speaks of.
+struct Start {
+    at: Checkpoint,
+    producers: Producers,
+    /// Of the segments up to the checkpoint's, in order.
+    indexes: Vec<SegmentIndex>,
+}
+
+impl Start {
+    fn believe(
+        options: &LogOptions,
+        files: &[SegmentFile],
+        at: Checkpoint,
+        producers: Producers,
+    ) -> Option<Self> {
+        let active = files.iter().position(|f| f.header.first_offset.0 == at.segment)?;
+        let mut indexes = Vec::with_capacity(active + 1);
+        for (i, file) in files.iter().enumerate().take(active + 1) {
+            let sealed = i < active;
+            let covered = if sealed { file.len } else { at.position };
+            if file.len < covered {
+                return None;
+            }
+            let index = read_index(options, file.header.first_offset, covered)?;
+            let next_first = files.get(i + 1).map(|f| f.header.first_offset);
+            let end = if sealed { next_first? } else { Offset(at.log_end) };
+            if index.next_offset != end {
+                return None;
+            }
+            indexes.push(index);
+        }
+        producers.is_below(Offset(at.log_end)).then_some(Self { at, producers, indexes })
+    }
+}
+
+fn read_index(options: &LogOptions, first: Offset, covered: u64) -> Option<SegmentIndex> {
+    let dir = options.dir.join("index");
+    let index = read_all(&*options.disk, &dir.join(format!("{:020}.index", first.0))).ok()?;
+    let frames = dir.join(format!("{:020}.frames", first.0));
+    let frames = if options.disk.exists(&frames) {
+        Some(read_all(&*options.disk, &frames).ok()?)
+    } else {
+        None
+    };
+    SegmentIndex::decode(first, covered, &index, frames.as_deref())
+}
+
+/// Reads what the start does not cover.
+fn replay(
+    options: &LogOptions,
+    files: &[SegmentFile],
+    start: Option<Start>,
+    report: &mut RecoveryReport,
+) -> Result<Recovered, OpenError> {
+    let log_start = files.first().map_or(Offset(0), |f| f.header.first_offset);
+    let mut recovered = Recovered {
+        segments: Vec::with_capacity(files.len()),
+        log_start,
+        next_offset: log_start,
+        visible_end: log_start,
+        producers: Producers::default(),
+        epochs: LeaderEpochs::default(),
+    };
+    let mut known = Vec::new();
+    let mut trusted = 0;
+    if let Some(start) = start {
+        recovered.producers = start.producers;
+        recovered.epochs = start.at.leader_epochs;
+        recovered.next_offset = Offset(start.at.log_end);
+        recovered.visible_end = Offset(start.at.visible_end);
+        trusted = start.at.position;
+        known = start.indexes;
+    }
+    let known_count = known.len();
+    let mut known = known.into_iter();
+    for (i, file) in files.iter().enumerate() {
+        let first = file.header.first_offset;
+        let mut index = known.next().unwrap_or_else(|| SegmentIndex::empty(first));
+        if i >= known_count && first != recovered.next_offset {
+            let why = format!("it starts at offset {first} where {} follows", recovered.next_offset);
+            return Err(corrupt(&file.path, 0, why));
+        }
+        let last = i + 1 == files.len();
+        if i + 1 >= known_count {
+            let below = if i + 1 == known_count { trusted } else { 0 };
+            scan(options, file, &mut index, last, below, &mut recovered, report)?;
+        }
+        recovered.segments.push(Arc::new(Segment {
+            first_offset: first,
+            created_ms: file.header.created_ms,
+            path: file.path.clone(),
+            file: Arc::clone(&file.file),
+            index: RwLock::new(index),
+        }));
+    }
+    // What a crash left in the page cache may have been acked to nobody, but is about to be read: it must be durable first.
+    if report.scanned_bytes > 0 || report.cut_bytes > 0 {
+        for file in files.iter().skip(known_count.saturating_sub(1)) {
+            file.file.sync_data().map_err(io_at(&file.path))?;
+        }
+    }
+    Ok(recovered)
+}
+
+fn scan(
+    options: &LogOptions,
+    file: &SegmentFile,
+    index: &mut SegmentIndex,
+    last: bool,
+    trusted: u64,
+    recovered: &mut Recovered,
+    report: &mut RecoveryReport,
+) -> Result<(), OpenError> {
+    let from = index.size;
+    let expected = recovered.next_offset.max(file.header.first_offset);
+    let mut scanner = Scanner::new(Arc::clone(&file.file), from, file.len, expected);
+    while let Some(unit) = scanner.next_unit() {
+        match unit {
+            Ok(unit) => {
+                for (i, frame) in unit.frames.iter().enumerate() {
+                    index.push(&frame.header, options.config.index_interval_bytes, i == 0);
+                }
+                if let Some(first) = unit.frames.first() {
+                    take_in(recovered, first, options.now_ms);
+                }
+            }
+            Err(ScanStop::Io(source)) => return Err(io_at(&file.path)(source)),
+            Err(ScanStop::Bad(why)) => {
+                let at = scanner.position();
+                let next = scanner.next_offset();
+                if !last || at < trusted {
+                    return Err(corrupt(&file.path, at, why));
+                }
+                let valid = valid_batch_after(&*file.file, at + 1, file.len, next)
+                    .map_err(io_at(&file.path))?;
+                if let Some(valid) = valid {
+                    let why = format!("{why}, and a valid batch follows at {valid}");
+                    return Err(corrupt(&file.path, at, why));
+                }
+                cut(options, file, at, next, &why, report).map_err(io_at(&file.path))?;
+                break;
+            }
+        }
+    }
+    report.scanned_bytes += scanner.position() - from;
+    recovered.next_offset = scanner.next_offset();
+    recovered.visible_end = recovered.visible_end.max(index.visible_end);
+    Ok(())
+}
+
+/// A unit counts by its first frame: what follows a HOLD took no offsets or sequences of its own.
+fn take_in(recovered: &mut Recovered, first: &BatchView, now_ms: i64) {
+    let base = Offset(first.header.base_offset);
+    recovered.producers.record(&first.header, base, now_ms);
+    recovered.epochs.saw(LeaderEpoch(first.header.leader_epoch), base);
+}
+
+fn cut(
+    options: &LogOptions,
+    file: &SegmentFile,
+    at: u64,
+    next: Offset,
+    why: &str,
+    report: &mut RecoveryReport,
+) -> io::Result<()> {
+    let bytes = file.len - at;
+    if bytes <= CUT_KEPT_MAX {
+        let mut tail = vec![0; usize::try_from(bytes).unwrap_or(0)];
+        file.file.read_exact_at(&mut tail, at)?;
+        let kept = options.dir.join(format!("meta/cut-{:020}.bytes", next.0));
+        // Kept for a person to look at; a full disk must not keep the log closed for it.
+        if let Err(cause) = keep(&*options.disk, &kept, &tail) {
+            warn!(file = %kept.display(), %cause, "the torn tail could not be kept");
+        }
+    }
+    file.file.set_len(at)?;
+    file.file.sync_data()?;
+    report.cut_bytes += bytes;
+    warn!(segment = %file.path.display(), position = at, cut_bytes = bytes, log_end = next.0, why,
+          "torn tail cut");
+    Ok(())
+}
+
+fn keep(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let file = disk.open(path, OpenMode::Create)?;
+    file.set_len(0)?;
+    file.write_all_at(&mut [IoSlice::new(bytes)], 0)
+}
+
+fn corrupt(segment: &Path, position: u64, why: String) -> OpenError {
+    OpenError::Corrupt { segment: segment.to_path_buf(), position, why }
+}
+
+fn io_at(path: &Path) -> impl FnOnce(io::Error) -> OpenError {
+    let path = path.to_path_buf();
+    move |source| OpenError::Io { path, source }
+}

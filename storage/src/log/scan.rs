@@ -1,0 +1,166 @@
+//! Walking a segment's bytes unit by unit, believing nothing.
+
+use std::{io, sync::Arc};
+
+use bytes::Bytes;
+
+use crate::{
+    batch::{BatchHeader, BatchView, HEADER_LEN},
+    disk::DiskFile,
+    frame::UnitHead,
+    units::Offset,
+};
+
+/// Bytes read ahead.
+const READ_BYTES: usize = 1 << 20;
+
+/// A unit that was found whole.
+#[derive(Debug)]
+pub struct ScanItem {
+    /// Where it starts.
+    pub position: u64,
+    /// Its frames, the first of which opens it.
+    pub frames: Vec<BatchView>,
+}
+
+/// Why a scan ended before the end of the file.
+#[derive(Debug)]
+pub enum ScanStop {
+    /// The bytes at the scanner's position are no whole, valid unit.
+    Bad(String),
+    /// The file system refused.
+    Io(io::Error),
+}
+
+/// Reads units one after another.
+#[derive(Debug)]
+pub struct Scanner {
+    file: Arc<dyn DiskFile>,
+    end: u64,
+    /// Start of the next unit.
+    position: u64,
+    expected: Offset,
+    window: Bytes,
+    window_at: u64,
+}
+
+impl Scanner {
+    /// From `position`, where a unit with an offset of `expected` or more starts, to `end`.
+    pub fn new(file: Arc<dyn DiskFile>, position: u64, end: u64, expected: Offset) -> Self {
+        Self { file, end, position, expected, window: Bytes::new(), window_at: 0 }
+    }
+
+    /// Start of the next unit, or of what stopped the scan.
+    pub fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// One past the last offset seen.
+    pub fn next_offset(&self) -> Offset {
+        self.expected
+    }
+
+    /// The next unit; `None` at the end.
+    pub fn next_unit(&mut self) -> Option<Result<ScanItem, ScanStop>> {
+        if self.position >= self.end {
+            return None;
+        }
+        Some(self.read_unit())
+    }
+
+    fn read_unit(&mut self) -> Result<ScanItem, ScanStop> {
+        let first = self.read_batch(self.position)?;
+        if first.header.base_offset < self.expected.0 {
+            let why = format!("offset {} where {} follows", first.header.base_offset, self.expected);
+            return Err(ScanStop::Bad(why));
+        }
+        let head = UnitHead::parse(&first.header, &first.records())
+            .map_err(|e| ScanStop::Bad(e.to_string()))?;
+        let (base, last) = (first.header.base_offset, first.header.last_offset());
+        let mut at = self.position + first.bytes.len() as u64;
+        let mut frames = vec![first];
+        if let Some(head) = head {
+            let unit_end = at + u64::from(head.following_bytes);
+            for _ in 0..head.following_frames {
+                let frame = self.read_batch(at)?;
+                if frame.header.base_offset < base || frame.header.last_offset() > last {
+                    return Err(ScanStop::Bad("a frame lies outside its unit".into()));
+                }
+                at += frame.bytes.len() as u64;
+                frames.push(frame);
+            }
+            if at != unit_end {
+                return Err(ScanStop::Bad("a unit has another length than its HOLD says".into()));
+            }
+        }
+        let item = ScanItem { position: self.position, frames };
+        self.position = at;
+        self.expected = Offset(last + 1);
+        Ok(item)
+    }
+
+    fn read_batch(&mut self, at: u64) -> Result<BatchView, ScanStop> {
+        let header = self.bytes(at, HEADER_LEN)?;
+        let header = BatchHeader::parse(&header).map_err(|e| ScanStop::Bad(e.to_string()))?;
+        let bytes = self.bytes(at, header.total_len())?;
+        let batch = BatchView::parse(bytes).map_err(|e| ScanStop::Bad(e.to_string()))?;
+        if header.last_offset_delta < 0 || header.base_offset < 0 {
+            return Err(ScanStop::Bad("a batch has negative offsets".into()));
+        }
+        if !batch.verify_crc() {
+            return Err(ScanStop::Bad("a batch's checksum does not fit".into()));
+        }
+        Ok(batch)
+    }
+
+    fn bytes(&mut self, at: u64, len: usize) -> Result<Bytes, ScanStop> {
+        if at + len as u64 > self.end {
+            return Err(ScanStop::Bad("a batch is cut off".into()));
+        }
+        let inside = at >= self.window_at
+            && at + len as u64 <= self.window_at + self.window.len() as u64;
+        if !inside {
+            let ahead = usize::try_from(self.end - at).unwrap_or(usize::MAX);
+            let mut buf = vec![0; len.max(READ_BYTES).min(ahead)];
+            self.file.read_exact_at(&mut buf, at).map_err(ScanStop::Io)?;
+            self.window = buf.into();
+            self.window_at = at;
+        }
+        let from = usize::try_from(at - self.window_at).unwrap_or(usize::MAX);
+        Ok(self.window.slice(from..from + len))
+    }
+}
+
+/// Whether a valid batch with an offset of `expected` or more starts anywhere in `[from, end)`: then what lies before it is
+/// damage, not a torn tail.
+pub(super) fn valid_batch_after(
+    file: &dyn DiskFile,
+    from: u64,
+    end: u64,
+    expected: Offset,
+) -> io::Result<Option<u64>> {
+    let mut window_at = from;
+    while window_at + HEADER_LEN as u64 <= end {
+        let len = usize::try_from(end - window_at).unwrap_or(usize::MAX).min(READ_BYTES);
+        let mut window = vec![0; len];
+        file.read_exact_at(&mut window, window_at)?;
+        let places = len - HEADER_LEN + 1;
+        for i in 0..places {
+            let Some(bytes) = window.get(i..i + HEADER_LEN) else { break };
+            let Ok(header) = BatchHeader::parse(bytes) else { continue };
+            let at = window_at + i as u64;
+            let fits = at + header.total_len() as u64 <= end
+                && header.base_offset >= expected.0
+                && header.last_offset_delta >= 0;
+            if fits {
+                let mut whole = vec![0; header.total_len()];
+                file.read_exact_at(&mut whole, at)?;
+                if BatchView::parse(whole.into()).is_ok_and(|b| b.verify_crc()) {
+                    return Ok(Some(at));
+                }
+            }
+        }
+        window_at += places as u64;
+    }
+    Ok(None)
+}

@@ -1,0 +1,139 @@
+//! A segment file: `segments/<first offset, 20 digits>.log`.
+//!
+//! ```text
+//!  0  magic         8 bytes  "CRNOS1\0\0"
+//!  8  version       u32      1
+//! 12  reserved      u32      0
+//! 16  first offset  i64
+//! 24  created       i64      milliseconds since the epoch
+//! 32  topic id      16 bytes
+//! 48  partition     i32
+//! 52  reserved      8 bytes  0
+//! 60  crc           u32      CRC32C of bytes 0 to 59
+//! 64  v2 batches
+//! ```
+
+use std::{path::PathBuf, sync::Arc};
+
+use bytes::{Buf, BufMut};
+use parking_lot::RwLock;
+
+use super::segment_index::SegmentIndex;
+use crate::{
+    disk::DiskFile,
+    units::{Offset, TopicId},
+};
+
+/// Bytes before the first batch.
+pub const SEGMENT_HEADER_LEN: usize = 64;
+const MAGIC: &[u8; 8] = b"CRNOS1\0\0";
+const VERSION: u32 = 1;
+const CRC_AT: usize = 60;
+
+/// What a segment says of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SegmentHeader {
+    /// The first offset that may be in it.
+    pub first_offset: Offset,
+    /// When it was made, milliseconds since the epoch.
+    pub created_ms: i64,
+    /// The topic.
+    pub topic_id: TopicId,
+    /// The partition.
+    pub partition: i32,
+}
+
+impl SegmentHeader {
+    /// The 64 bytes.
+    pub fn encode(&self) -> [u8; SEGMENT_HEADER_LEN] {
+        let mut out = [0; SEGMENT_HEADER_LEN];
+        let (covered, mut crc) = out.split_at_mut(CRC_AT);
+        let mut b = &mut *covered;
+        b.put_slice(MAGIC);
+        b.put_u32(VERSION);
+        b.put_u32(0);
+        b.put_i64(self.first_offset.0);
+        b.put_i64(self.created_ms);
+        b.put_slice(self.topic_id.as_bytes());
+        b.put_i32(self.partition);
+        crc.put_u32(crc32c::crc32c(covered));
+        out
+    }
+
+    /// Reads the 64 bytes; the error says what was found instead.
+    pub fn parse(bytes: &[u8; SEGMENT_HEADER_LEN]) -> Result<Self, String> {
+        let (covered, mut crc) = bytes.split_at(CRC_AT);
+        let mut b = covered;
+        let mut magic = [0; 8];
+        b.copy_to_slice(&mut magic);
+        if &magic != MAGIC {
+            return Err(format!("unknown magic {magic:02x?}"));
+        }
+        let version = b.get_u32();
+        if version != VERSION {
+            return Err(format!("version {version} is not {VERSION}, the one this release reads"));
+        }
+        if crc.get_u32() != crc32c::crc32c(covered) {
+            return Err("the header's checksum does not fit".into());
+        }
+        b.advance(4);
+        let first_offset = Offset(b.get_i64());
+        let created_ms = b.get_i64();
+        let mut id = [0; 16];
+        b.copy_to_slice(&mut id);
+        let topic_id = TopicId::from_bytes(id);
+        Ok(Self { first_offset, created_ms, topic_id, partition: b.get_i32() })
+    }
+}
+
+/// A segment's file name.
+pub(super) fn file_name(first_offset: Offset) -> String {
+    format!("{:020}.log", first_offset.0)
+}
+
+/// The first offset in a segment's file name.
+pub(super) fn first_offset_of(name: &str) -> Option<Offset> {
+    let digits = name.strip_suffix(".log")?;
+    (digits.len() == 20).then(|| digits.parse().ok().map(Offset)).flatten()
+}
+
+/// An open segment. The writer extends the last one; readers share all.
+#[derive(Debug)]
+pub(super) struct Segment {
+    pub(super) first_offset: Offset,
+    pub(super) created_ms: i64,
+    pub(super) path: PathBuf,
+    pub(super) file: Arc<dyn DiskFile>,
+    pub(super) index: RwLock<SegmentIndex>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_reads_back_and_any_flipped_bit_is_noticed() {
+        let header = SegmentHeader {
+            first_offset: Offset(77),
+            created_ms: 5,
+            topic_id: TopicId::from_u128(9),
+            partition: 3,
+        };
+        let bytes = header.encode();
+        assert_eq!(SegmentHeader::parse(&bytes), Ok(header));
+        for bit in 0..SEGMENT_HEADER_LEN * 8 {
+            let mut flipped = bytes;
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert!(SegmentHeader::parse(&flipped).is_err(), "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn file_names_sort_and_read_back() {
+        assert_eq!(file_name(Offset(12)), "00000000000000000012.log");
+        assert_eq!(first_offset_of("00000000000000000012.log"), Some(Offset(12)));
+        for other in ["12.log", "00000000000000000012.index", "x0000000000000000012.log"] {
+            assert_eq!(first_offset_of(other), None, "{other}");
+        }
+    }
+}

@@ -1,2 +1,93 @@
-//! chronosdb
-fn main() {}
+//! `chronosdb`: reads the settings, starts the node, waits for a signal.
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+use broker::{
+    cli::{Cli, Command, ConfigCommand, Settings},
+    config::{self, Config, ConfigError},
+    node::Node,
+    telemetry,
+};
+use clap::Parser;
+use tokio::signal::unix::{SignalKind, signal};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// The exit code for settings that do not hold.
+const EXIT_CONFIG: u8 = 2;
+/// Where settings are read from when nobody says.
+const DEFAULT_FILE: &str = "/etc/chronos/chronos.toml";
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let config = match read_config(&cli.settings) {
+        Ok(config) => config,
+        Err(error) => {
+            say_error(&error.to_string());
+            return ExitCode::from(EXIT_CONFIG);
+        }
+    };
+    match cli.command {
+        Some(Command::Config { command: ConfigCommand::Print }) => print_config(&config),
+        Some(Command::Config { command: ConfigCommand::Validate }) => ExitCode::SUCCESS,
+        Some(Command::Start) | None => match run(config) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                say_error(&format!("{error:#}"));
+                ExitCode::FAILURE
+            }
+        },
+    }
+}
+
+fn read_config(settings: &Settings) -> Result<Config, ConfigError> {
+    let default = std::path::Path::new(DEFAULT_FILE);
+    let file = settings.config.as_deref().or_else(|| default.exists().then_some(default));
+    let env: Vec<(String, String)> = std::env::vars_os()
+        .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
+        .collect();
+    Config::new(config::load(file, &env, &settings.overrides())?)
+}
+
+fn run(config: Config) -> anyhow::Result<()> {
+    telemetry::init_logs(config.text("log.format").0 == "json");
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let node = Node::start(config).await?;
+        announce(&node);
+        let mut terminate = signal(SignalKind::terminate()).context("hearing SIGTERM")?;
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = tokio::signal::ctrl_c() => {}
+        }
+        node.stop().await;
+        Ok(())
+    })
+}
+
+#[expect(clippy::print_stdout, reason = "the one line that a script or a person waits for")]
+fn announce(node: &Node) {
+    let version = env!("CARGO_PKG_VERSION");
+    println!("ready kafka={} http={} version={version}", node.kafka, node.http);
+    println!("  write:        echo hello | kcat -P -b {} -t t1", node.kafka);
+    println!("  read:         kcat -C -b {} -t t1 -o beginning -e -q", node.kafka);
+    println!(
+        "  write later:  echo later | kcat -P -b {} -t t1 -H chronos-deliver-after=5s",
+        node.kafka
+    );
+}
+
+#[expect(clippy::print_stdout, reason = "printing is what the command is for")]
+fn print_config(config: &Config) -> ExitCode {
+    for (key, value, layer) in config.effective().iter() {
+        println!("{key} = {value:?}  # {layer}");
+    }
+    ExitCode::SUCCESS
+}
+
+#[expect(clippy::print_stderr, reason = "logs may not be started yet")]
+fn say_error(error: &str) {
+    eprintln!("chronosdb: {error}");
+}

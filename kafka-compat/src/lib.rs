@@ -1,1 +1,24 @@
-//! kafka-compat
+//! The Kafka wire: frames, headers, versions, decode and encode, the connection loop, and what a broker refuses of records.
+//!
+//! One seam: a [`service::Service`] answers [`request::Request`]s. Nothing here outlives a connection. Bytes from outside are
+//! walked against Kafka's own message schemas ([`guard`]) before the codec, which believes announced lengths, sees them.
+#![cfg_attr(test, expect(clippy::unwrap_used, reason = "tests stop where something is not as they expect"))]
+
+pub mod api_table;
+pub mod compress;
+mod connection;
+pub mod fetch_response;
+pub mod frame;
+pub mod guard;
+pub mod header;
+pub mod record_headers;
+pub mod records;
+pub mod request;
+pub mod response;
+mod schema;
+pub mod server;
+pub mod service;
+pub mod split;
+mod walk;
+
+pub use kafka_protocol as protocol;

@@ -68,13 +68,11 @@ pub(super) async fn create(broker: &Broker, wish: Wish) -> Result<TopicId, Refus
     let command = Command::CreateTopic {
         name: wish.name.clone(),
         topic_id,
-        partitions: wish.partitions,
-        replication_factor: wish.replication_factor,
         assignments: replicas,
         configs: wish.configs,
     };
     match broker.metadata.propose(command).await {
-        Ok(Outcome::TopicExists { .. }) => {
+        Ok(Outcome::TopicExists) => {
             Err((Kafka::TopicAlreadyExists, format!("Topic '{}' already exists.", wish.name)))
         }
         Ok(_) => {

@@ -1,7 +1,5 @@
 //! CreatePartitions (key 37): versions 0 to 3. A topic only grows.
 
-use std::sync::Arc;
-
 use kafka_compat::protocol::{
     messages::{
         CreatePartitionsRequest, CreatePartitionsResponse,
@@ -19,7 +17,7 @@ use super::{
 use crate::metadata::Command;
 
 pub(super) async fn handle(
-    broker: Arc<Broker>,
+    broker: &Broker,
     request: CreatePartitionsRequest,
 ) -> CreatePartitionsResponse {
     let mut results = Vec::with_capacity(request.topics.len());
@@ -28,7 +26,7 @@ pub(super) async fn handle(
         let grown = if twice {
             Err((Kafka::InvalidRequest, "Duplicate topic in request.".to_owned()))
         } else {
-            grow(&broker, topic, request.validate_only).await
+            grow(broker, topic, request.validate_only).await
         };
         let result = CreatePartitionsTopicResult::default().with_name(topic.name.clone());
         results.push(match grown {
@@ -81,7 +79,9 @@ async fn grow(
     if validate_only {
         return Ok(());
     }
-    let command = Command::CreatePartitions { topic_id: topic.id, total: asked.count };
+    let added = usize::try_from(asked.count - now).unwrap_or(0);
+    let added = vec![vec![broker.node_id]; added];
+    let command = Command::CreatePartitions { topic_id: topic.id, added };
     match broker.metadata.propose(command).await {
         Ok(_) => {
             broker.registry.reconciled_to(broker.metadata.image().version).await;

@@ -3,10 +3,7 @@
 //! Partitions and replication factor -1 mean the broker's defaults (KIP-464); a manual assignment must name this cluster's
 //! brokers; validate-only checks and changes nothing; v5 returns the configs, v7 the topic's id. Each topic is judged alone.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, HashMap};
 
 use kafka_compat::protocol::{
     messages::{
@@ -26,7 +23,7 @@ use super::{
 use crate::topic_config;
 
 pub(super) async fn handle(
-    broker: Arc<Broker>,
+    broker: &Broker,
     version: i16,
     request: CreateTopicsRequest,
 ) -> CreateTopicsResponse {
@@ -42,11 +39,11 @@ pub(super) async fn handle(
             }
             Err((Kafka::InvalidRequest, "Duplicate topic name.".to_owned()))
         } else {
-            make(&broker, &topic, request.validate_only).await
+            make(broker, &topic, request.validate_only).await
         };
         let result = CreatableTopicResult::default().with_name(topic.name);
         results.push(match made {
-            Ok(made) => describe(result, &broker, version, made),
+            Ok(made) => describe(result, broker, version, made),
             Err((code, message)) => result
                 .with_error_code(code.code())
                 .with_error_message(Some(StrBytes::from_string(message)))

@@ -2,8 +2,6 @@
 //!
 //! Answers when the deletion is agreed; the folders go in the background, and only for topics deleted this way.
 
-use std::sync::Arc;
-
 use kafka_compat::protocol::{
     messages::{
         DeleteTopicsRequest, DeleteTopicsResponse, TopicName,
@@ -20,7 +18,7 @@ use super::{
 use crate::metadata::Command;
 
 pub(super) async fn handle(
-    broker: Arc<Broker>,
+    broker: &Broker,
     version: i16,
     request: DeleteTopicsRequest,
 ) -> DeleteTopicsResponse {
@@ -32,7 +30,7 @@ pub(super) async fn handle(
     let mut responses = Vec::with_capacity(asked.len());
     for (name, id) in asked {
         let result = DeletableTopicResult::default();
-        responses.push(match delete(&broker, name.as_ref(), id).await {
+        responses.push(match delete(broker, name.as_ref(), id).await {
             Ok((name, id)) => result
                 .with_name(Some(TopicName(StrBytes::from_string(name))))
                 .with_topic_id(id),

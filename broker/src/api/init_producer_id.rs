@@ -4,8 +4,6 @@
 //! epoch (v3, KIP-360) gets the next epoch, or a new id when the epochs are used up.
 //! Not done yet: transactional ids are refused with COORDINATOR_NOT_AVAILABLE, as by a cluster whose coordinator is not up.
 
-use std::sync::Arc;
-
 use kafka_compat::protocol::messages::{InitProducerIdRequest, InitProducerIdResponse, ProducerId};
 
 use super::{
@@ -14,10 +12,10 @@ use super::{
 };
 
 pub(super) async fn handle(
-    broker: Arc<Broker>,
+    broker: &Broker,
     request: InitProducerIdRequest,
 ) -> InitProducerIdResponse {
-    let (code, id, epoch) = match give(&broker, &request).await {
+    let (code, id, epoch) = match give(broker, &request).await {
         Ok((id, epoch)) => (0, id, epoch),
         Err(code) => (code.code(), -1, -1),
     };

@@ -11,7 +11,7 @@ use kafka_compat::{
         ListOffsetsRequest, ListOffsetsResponse,
         list_offsets_response::{ListOffsetsPartitionResponse, ListOffsetsTopicResponse},
     },
-    records::{first_record_at_or_after, last_record_with_max_timestamp},
+    records::{first_record_at_or_after, first_record_with_max_timestamp},
 };
 use storage::batch::BatchView;
 
@@ -107,7 +107,7 @@ fn by_max_timestamp(partition: &Partition) -> Result<Found, Kafka> {
     match partition.log().max_timestamp().map_err(|e| error_code::of_read(&e))? {
         None => Ok(Found::NONE),
         Some(batch) => {
-            let record = last_record_with_max_timestamp(&batch).map_err(|_| Kafka::CorruptMessage)?;
+            let record = first_record_with_max_timestamp(&batch).map_err(|_| Kafka::CorruptMessage)?;
             Ok(record.map_or(Found::NONE, |(offset, timestamp)| found(&batch, offset, timestamp)))
         }
     }

@@ -4,8 +4,6 @@
 //! the request (v4+) and `auto.create.topics.enable` allow it, and are ready when this answers. v10 has topic ids, v12 takes
 //! them.
 
-use std::sync::Arc;
-
 use kafka_compat::protocol::{
     messages::{
         BrokerId, MetadataRequest, MetadataResponse, TopicName,
@@ -24,7 +22,7 @@ use crate::metadata::{Image, Topic};
 const NO_OPERATIONS: i32 = i32::MIN;
 
 pub(super) async fn handle(
-    broker: Arc<Broker>,
+    broker: &Broker,
     version: i16,
     request: MetadataRequest,
 ) -> MetadataResponse {
@@ -41,7 +39,7 @@ pub(super) async fn handle(
         for asked in request.topics.unwrap_or_default() {
             let topic = match asked.name {
                 Some(name) if asked.topic_id.is_nil() => {
-                    by_name(&broker, &name, may_create, version).await
+                    by_name(broker, &name, may_create, version).await
                 }
                 _ => by_id(&broker.metadata.image(), asked.topic_id),
             };

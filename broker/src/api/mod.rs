@@ -26,7 +26,7 @@ use std::{sync::Arc, time::Duration};
 use futures::FutureExt;
 use kafka_compat::{
     request::{Request, RequestBody},
-    response::{Response, ResponseBody},
+    response::Response,
     service::{Reply, Service},
     protocol::messages::ApiKey,
 };
@@ -70,17 +70,19 @@ impl Service for KafkaService {
             RequestBody::Produce(body) => produce::handle(&broker, version, body),
             RequestBody::Fetch(body) => later(fetch::handle(broker, version, body)),
             RequestBody::ListOffsets(body) => now(list_offsets::handle(&broker, version, &body)),
-            RequestBody::Metadata(body) => later(metadata::handle(broker, version, body)),
-            RequestBody::CreateTopics(body) => later(create_topics::handle(broker, version, body)),
-            RequestBody::DeleteTopics(body) => later(delete_topics::handle(broker, version, body)),
-            RequestBody::CreatePartitions(body) => later(create_partitions::handle(broker, body)),
+            RequestBody::Metadata(body) => now(metadata::handle(&broker, version, body).await),
+            RequestBody::CreateTopics(body) => now(create_topics::handle(&broker, version, body).await),
+            RequestBody::DeleteTopics(body) => now(delete_topics::handle(&broker, version, body).await),
+            RequestBody::CreatePartitions(body) => now(create_partitions::handle(&broker, body).await),
             RequestBody::DescribeConfigs(body) => now(describe_configs::handle(&broker, version, &body)),
-            RequestBody::InitProducerId(body) => later(init_producer_id::handle(broker, body)),
+            RequestBody::InitProducerId(body) => now(init_producer_id::handle(&broker, body).await),
             RequestBody::DescribeCluster(body) => now(describe_cluster::handle(&broker, version, &body)),
             RequestBody::DescribeTopicPartitions(body) => {
                 now(describe_topic_partitions::handle(&broker, &body))
             }
             RequestBody::FindCoordinator(body) => now(find_coordinator::handle(version, &body)),
+            // Answered by the connection, from the table.
+            RequestBody::ApiVersions(_) => Reply::Close,
         }
     }
 
@@ -97,10 +99,11 @@ impl Service for KafkaService {
     }
 }
 
-fn now(body: impl Into<ResponseBody>) -> Reply {
-    Reply::Now(Response::new(body.into()))
+fn now(body: impl Into<Response>) -> Reply {
+    Reply::Now(body.into())
 }
 
-fn later<B: Into<ResponseBody>>(body: impl Future<Output = B> + Send + 'static) -> Reply {
-    Reply::Later(body.map(|body| Response::new(body.into())).boxed())
+/// Only for what may wait while later requests of the connection go on.
+fn later<B: Into<Response> + 'static>(body: impl Future<Output = B> + Send + 'static) -> Reply {
+    Reply::Later(body.map(Into::into).boxed())
 }

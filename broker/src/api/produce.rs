@@ -87,7 +87,7 @@ pub(super) fn handle(broker: &Arc<Broker>, version: i16, request: ProduceRequest
                         .with_partition_responses(answers),
                 );
             }
-            Response::new(ProduceResponse::default().with_responses(responses).into())
+            Response::from(ProduceResponse::default().with_responses(responses))
         }
         .boxed(),
     )
@@ -122,14 +122,12 @@ fn append(
     let rules = RecordRules {
         produce_version: version,
         max_message_bytes: config.max_message_bytes,
-        compacted: false,
         inspect: config.schedule_enable && !topic.internal,
         now_ms: now.0,
         max_delay_ms: broker.config.schedule_max_delay_ms,
         log_append_time: config.log_append_time,
         timestamp_before_max_ms: config.timestamp_before_max_ms,
         timestamp_after_max_ms: config.timestamp_after_max_ms,
-        header_aliases: Arc::clone(&broker.config.schedule_header_aliases),
     };
     let bytes = records.as_ref().map_or(0, bytes::Bytes::len);
     let checked = match records::check_produce(records, &rules) {

@@ -21,7 +21,9 @@ impl WallTimer {
             TimerfdClockId::Realtime,
             TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC,
         )?;
-        Ok(Self(AsyncFd::new(fd)?))
+        #[expect(deprecated, reason = "its successor is unsafe; an OwnedFd keeps the promise that one asks for")]
+        let registered = AsyncFd::new(fd)?;
+        Ok(Self(registered))
     }
 
     /// Returns at `at` or a little later, or when the clock was set; the caller reads the clock again.

@@ -79,7 +79,10 @@ impl Producers {
         if first == expected {
             return Ok(Verdict::Append);
         }
-        let older = producer.batches.front().is_some_and(|oldest| last < oldest.first_sequence);
+        // Where the kept batches wrap around zero, nothing can be told older by its number.
+        let older = producer.batches.front().is_some_and(|oldest| {
+            last < oldest.first_sequence && oldest.first_sequence <= newest.last_sequence
+        });
         if older { Err(AppendError::DuplicateSequence) } else { Err(out_of_order(expected)) }
     }
 

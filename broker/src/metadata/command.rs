@@ -1,0 +1,86 @@
+//! Changes of the metadata, as they are logged. Variants and fields keep their names: logs of earlier releases have them.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use storage::units::TopicId;
+
+/// A change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Command {
+    /// The cluster's first entry.
+    InitCluster {
+        /// 22 characters, as Kafka's.
+        cluster_id: String,
+    },
+    /// A broker is up, at this address.
+    RegisterBroker {
+        /// Its id.
+        id: i32,
+        /// Where clients reach it.
+        host: String,
+        /// Where clients reach it.
+        port: u16,
+        /// Its rack.
+        rack: Option<String>,
+    },
+    /// A topic is created.
+    CreateTopic {
+        /// Its name.
+        name: String,
+        /// Its id, made by the proposer.
+        topic_id: TopicId,
+        /// Replicas of each partition; the first leads.
+        assignments: Vec<Vec<i32>>,
+        /// Settings that differ from the defaults.
+        configs: BTreeMap<String, String>,
+    },
+    /// A topic is deleted; its folders go next.
+    DeleteTopic {
+        /// Which.
+        topic_id: TopicId,
+    },
+    /// A deleted topic's folders are gone.
+    TopicFilesRemoved {
+        /// Which.
+        topic_id: TopicId,
+    },
+    /// A topic grows.
+    CreatePartitions {
+        /// Which.
+        topic_id: TopicId,
+        /// Replicas of each new partition.
+        added: Vec<Vec<i32>>,
+    },
+    /// Settings of a topic change.
+    AlterTopicConfig {
+        /// Which.
+        topic_id: TopicId,
+        /// New values; `None` goes back to the default.
+        changes: BTreeMap<String, Option<String>>,
+    },
+    /// A broker needs producer ids (KIP-730).
+    AllocateProducerIds {
+        /// How many.
+        count: i64,
+    },
+}
+
+/// What a change did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It took effect.
+    Done,
+    /// There is a topic of that name; nothing changed.
+    TopicExists,
+    /// There is no such topic; nothing changed.
+    NoSuchTopic,
+    /// A block of ids.
+    ProducerIds {
+        /// The first.
+        first: i64,
+        /// How many.
+        count: i64,
+    },
+}

@@ -1,0 +1,182 @@
+//! The node: everything is started here in order, and stopped in reverse.
+//!
+//! data folder -> metadata -> partitions -> fire loop -> listeners; a partition that cannot be opened does not stop the rest.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use anyhow::Context;
+use kafka_compat::server::{self, Limits};
+use scheduler::{Clock, SystemClock};
+use storage::{data_dir::DataDir, disk::RealDisk, log::Syncer};
+use tokio::{
+    net::TcpListener,
+    sync::watch,
+    task::{JoinHandle, JoinSet},
+};
+use tracing::{error, info};
+
+use crate::{
+    api::{Broker, KafkaService},
+    config::Config,
+    http,
+    ids::ProducerIds,
+    metadata::{Command, Metadata, MetadataOptions},
+    partition::{Registry, RegistryOptions},
+    schedule::fire_loop::{FireHandle, FireLoop},
+    telemetry::Metrics,
+};
+
+/// Threads that sync: two, so that one slow log does not hold up all.
+const SYNC_THREADS: usize = 2;
+
+/// A node that runs.
+#[derive(Debug)]
+pub struct Node {
+    /// Where Kafka clients connect.
+    pub kafka: SocketAddr,
+    /// Where metrics and health are served.
+    pub http: SocketAddr,
+    registry: Arc<Registry>,
+    shutdown: watch::Sender<bool>,
+    tasks: JoinSet<()>,
+    reconcile: JoinHandle<()>,
+    // Last: nothing may touch the folder after it is unlocked.
+    _data_dir: Arc<DataDir>,
+}
+
+impl Node {
+    /// Starts a node; clients are served when this returns.
+    pub async fn start(config: Config) -> anyhow::Result<Self> {
+        let config = Arc::new(config);
+        let data_dir = Arc::new(DataDir::open(&config.data_dir, config.node_id)?);
+        let kafka = bind(config.listen, "listeners").await?;
+        let http = bind(config.http_listen, "http.listen").await?;
+        let (kafka_at, http_at) = (kafka.local_addr()?, http.local_addr()?);
+        let (host, port) = config
+            .advertised
+            .clone()
+            .unwrap_or_else(|| (kafka_at.ip().to_string(), kafka_at.port()));
+
+        let metrics = Arc::new(Metrics::new()?);
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let options = MetadataOptions { node_id: config.node_id, host, port, rack: None };
+        let metadata = Metadata::open(data_dir.path(), options).await?;
+        let fire = FireHandle::default();
+        let on_sync = Arc::clone(&metrics);
+        let registry = Arc::new(Registry::new(RegistryOptions {
+            data_dir: Arc::clone(&data_dir),
+            node_id: config.node_id,
+            disk: Arc::new(RealDisk),
+            syncer: Syncer::start(SYNC_THREADS, Some(Arc::new(move |took| on_sync.synced(took))))?,
+            clock: Arc::clone(&clock),
+            config: Arc::clone(&config),
+            fire: fire.clone(),
+            metrics: Arc::clone(&metrics),
+        }));
+        registry.warn_of_strangers(&metadata.image());
+        reconcile(&registry, &metadata).await?;
+
+        let (shutdown, stopped) = watch::channel(false);
+        let mut tasks = JoinSet::new();
+        let fire_loop = FireLoop::new(fire.clone(), Arc::clone(&clock), Arc::clone(&metrics));
+        let fire_stopped = stopped.clone();
+        tasks.spawn(async move {
+            if let Err(error) = fire_loop.run(fire_stopped).await {
+                error!(%error, "the fire loop ended: held records wait for the next start");
+            }
+        });
+        let broker = Arc::new(Broker {
+            node_id: config.node_id,
+            config: Arc::clone(&config),
+            metadata: metadata.clone(),
+            registry: Arc::clone(&registry),
+            fire,
+            producer_ids: ProducerIds::default(),
+            clock,
+            metrics: Arc::clone(&metrics),
+        });
+        let limits = Limits {
+            request_bytes_max: config.socket_request_max_bytes,
+            connections_max: config.max_connections,
+            idle: config.connections_max_idle,
+        };
+        tasks.spawn(server::serve(kafka, Arc::new(KafkaService(broker)), limits, stopped.clone()));
+        let state = http::HttpState { metrics, registry: Arc::clone(&registry) };
+        let http_stopped = stopped.clone();
+        tasks.spawn(async move {
+            if let Err(error) = http::serve(http, state, http_stopped).await {
+                error!(%error, "the HTTP listener ended");
+            }
+        });
+        tasks.spawn(checkpoints(Arc::clone(&registry), config.checkpoint_interval, stopped));
+        let reconcile = tokio::spawn(follow(Arc::clone(&registry), metadata));
+        Ok(Self {
+            kafka: kafka_at,
+            http: http_at,
+            registry,
+            shutdown,
+            tasks,
+            reconcile,
+            _data_dir: data_dir,
+        })
+    }
+
+    /// Stops in reverse: listeners first, then the logs are closed.
+    pub async fn stop(mut self) {
+        info!("stopping");
+        self.shutdown.send_replace(true);
+        while self.tasks.join_next().await.is_some() {}
+        self.reconcile.abort();
+        let registry = Arc::clone(&self.registry);
+        if let Err(error) = tokio::task::spawn_blocking(move || registry.close()).await {
+            error!(%error, "closing the logs failed");
+        }
+        info!("stopped");
+    }
+}
+
+async fn bind(address: SocketAddr, setting: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| format!("{setting}: cannot bind {address}"))
+}
+
+/// Makes the partitions follow the metadata as it stands.
+async fn reconcile(registry: &Arc<Registry>, metadata: &Metadata) -> anyhow::Result<()> {
+    let image = metadata.image();
+    let blocking = Arc::clone(registry);
+    let removed = tokio::task::spawn_blocking(move || blocking.reconcile(&image)).await?;
+    for topic_id in removed {
+        metadata.propose(Command::TopicFilesRemoved { topic_id }).await?;
+    }
+    Ok(())
+}
+
+/// Makes the partitions follow each change of the metadata.
+async fn follow(registry: Arc<Registry>, metadata: Metadata) {
+    let mut images = metadata.watch();
+    loop {
+        if let Err(error) = reconcile(&registry, &metadata).await {
+            error!(%error, "the partitions do not follow the metadata");
+        }
+        if images.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn checkpoints(
+    registry: Arc<Registry>,
+    every: std::time::Duration,
+    mut stopped: watch::Receiver<bool>,
+) {
+    loop {
+        tokio::select! {
+            biased;
+            _ = stopped.wait_for(|stop| *stop) => return,
+            () = tokio::time::sleep(every) => {}
+        }
+        let registry = Arc::clone(&registry);
+        if let Err(error) = tokio::task::spawn_blocking(move || registry.checkpoint()).await {
+            error!(%error, "checkpoints failed");
+        }
+    }
+}

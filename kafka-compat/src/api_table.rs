@@ -1,0 +1,43 @@
+//! THE table: every API this broker answers, and the versions. `ApiVersions` is answered from it.
+
+use kafka_protocol::messages::ApiKey;
+
+/// One API.
+#[derive(Clone, Copy, Debug)]
+pub struct Api {
+    /// Its key.
+    pub key: ApiKey,
+    /// The lowest version that is answered.
+    pub min: i16,
+    /// The highest version that is answered.
+    pub max: i16,
+    /// The lowest version that is listed: below `min` only for Produce, whose versions 0 to 2 are listed and refused, because
+    /// librdkafka turns compression off for a broker that does not list them (KAFKA-18659).
+    pub listed_min: i16,
+}
+
+const fn api(key: ApiKey, min: i16, max: i16) -> Api {
+    Api { key, min, max, listed_min: min }
+}
+
+/// In the order of their keys. Each range is that of Apache Kafka 4.3, as far as the codec goes.
+pub const APIS: [Api; 13] = [
+    Api { listed_min: 0, ..api(ApiKey::Produce, 3, 13) },
+    api(ApiKey::Fetch, 4, 18),
+    api(ApiKey::ListOffsets, 1, 10),
+    api(ApiKey::Metadata, 0, 13),
+    api(ApiKey::FindCoordinator, 0, 6),
+    api(ApiKey::ApiVersions, 0, 4),
+    api(ApiKey::CreateTopics, 2, 7),
+    api(ApiKey::DeleteTopics, 1, 6),
+    api(ApiKey::InitProducerId, 0, 5),
+    api(ApiKey::DescribeConfigs, 1, 4),
+    api(ApiKey::CreatePartitions, 0, 3),
+    api(ApiKey::DescribeCluster, 0, 2),
+    api(ApiKey::DescribeTopicPartitions, 0, 0),
+];
+
+/// The row of an API key, if it is answered.
+pub fn find(key: i16) -> Option<&'static Api> {
+    APIS.iter().find(|api| api.key as i16 == key)
+}

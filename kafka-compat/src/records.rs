@@ -1,0 +1,226 @@
+//! What a broker refuses of produced records. Source: Apache Kafka, `ProduceRequest.validateRecords`, `UnifiedLog`,
+//! `LogValidator`.
+
+use bytes::Bytes;
+use memchr::memmem;
+use storage::{
+    batch::{
+        ATTR_FIRE, ATTR_HIDDEN, ATTR_LOG_APPEND_TIME, BatchError, BatchHeader, BatchView, seal_header,
+    },
+    record::RecordIter,
+};
+
+use crate::{compress, record_headers::PREFIX, split, walk};
+
+pub use crate::split::{HeldBatch, HeldRecord};
+
+pub(crate) const CORRUPT_MESSAGE: i16 = 2;
+pub(crate) const MESSAGE_TOO_LARGE: i16 = 10;
+pub(crate) const INVALID_TIMESTAMP: i16 = 32;
+pub(crate) const UNSUPPORTED_COMPRESSION_TYPE: i16 = 76;
+pub(crate) const INVALID_RECORD: i16 = 87;
+
+/// What a batch may decompress to.
+const PLAIN_BYTES_MAX: usize = 128 << 20;
+const CODEC_ZSTD: u8 = 4;
+
+/// What a batch is held against.
+#[derive(Clone, Debug)]
+pub struct RecordRules {
+    /// The request's version: zstd came with 7.
+    pub produce_version: i16,
+    /// `max.message.bytes`.
+    pub max_message_bytes: usize,
+    /// Look for held records.
+    pub inspect: bool,
+    /// Wall time.
+    pub now_ms: i64,
+    /// `schedule.max.delay.ms`.
+    pub max_delay_ms: i64,
+    /// `message.timestamp.type` is LogAppendTime.
+    pub log_append_time: bool,
+    /// `message.timestamp.before.max.ms`.
+    pub timestamp_before_max_ms: i64,
+    /// `message.timestamp.after.max.ms`.
+    pub timestamp_after_max_ms: i64,
+}
+
+/// A refusal, as Produce answers it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// Kafka's code.
+    pub code: i16,
+    /// A sentence.
+    pub message: String,
+    /// Records at fault, each with a sentence (KIP-467).
+    pub record_errors: Vec<(i32, String)>,
+}
+
+impl Refusal {
+    pub(crate) fn whole(code: i16, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), record_errors: Vec::new() }
+    }
+
+    pub(crate) fn of_record(code: i16, index: i32, message: String) -> Self {
+        Self { code, record_errors: vec![(index, message.clone())], message }
+    }
+}
+
+/// A batch that may be appended.
+#[derive(Debug)]
+pub struct Checked {
+    /// The batch; its header may differ from its bytes (LogAppendTime), and counts.
+    pub batch: BatchView,
+    /// Where some of its records wait.
+    pub held: Option<HeldBatch>,
+}
+
+/// Judges one partition's records.
+pub fn check_produce(records: Option<Bytes>, rules: &RecordRules) -> Result<Checked, Refusal> {
+    let bytes = records.filter(|b| !b.is_empty()).ok_or_else(|| {
+        Refusal::whole(INVALID_RECORD, "there must be exactly one record batch per partition")
+    })?;
+    if bytes.len() > rules.max_message_bytes {
+        let why = format!("the batch has {} bytes, max.message.bytes is {}", bytes.len(), rules.max_message_bytes);
+        return Err(Refusal::whole(MESSAGE_TOO_LARGE, why));
+    }
+    let mut batch = BatchView::parse(bytes).map_err(|error| match error {
+        BatchError::Magic(_) | BatchError::Trailing(_) => Refusal::whole(INVALID_RECORD, error.to_string()),
+        BatchError::Short { .. } | BatchError::Length(_) => {
+            Refusal::whole(CORRUPT_MESSAGE, error.to_string())
+        }
+    })?;
+    check_codec(&batch.header, rules)?;
+    if !batch.verify_crc() {
+        return Err(Refusal::whole(CORRUPT_MESSAGE, "the batch's checksum does not fit"));
+    }
+    check_header(&batch.header)?;
+    let plain = compress::decompress(batch.header.compression(), &batch.records(), PLAIN_BYTES_MAX)
+        .map_err(|e| Refusal::whole(INVALID_RECORD, format!("decompressing the batch: {e}")))?;
+    check_records(&batch.header, &plain, rules)?;
+    if rules.log_append_time {
+        batch.header = stamp_append_time(&batch, rules.now_ms);
+    }
+    let hit = rules.inspect && memmem::find(&plain, PREFIX.as_bytes()).is_some();
+    let held = if hit { split::split(&batch, plain, rules)? } else { None };
+    Ok(Checked { batch, held })
+}
+
+fn check_codec(header: &BatchHeader, rules: &RecordRules) -> Result<(), Refusal> {
+    let codec = header.compression();
+    if codec > CODEC_ZSTD {
+        let why = format!("compression codec {codec} is unknown");
+        return Err(Refusal::whole(INVALID_RECORD, why));
+    }
+    if codec == CODEC_ZSTD && rules.produce_version < 7 {
+        let why = "zstd needs Produce version 7 or later";
+        return Err(Refusal::whole(UNSUPPORTED_COMPRESSION_TYPE, why));
+    }
+    Ok(())
+}
+
+fn check_header(header: &BatchHeader) -> Result<(), Refusal> {
+    let invalid = |why: &str| Err(Refusal::whole(INVALID_RECORD, why));
+    if header.attributes & (ATTR_FIRE | ATTR_HIDDEN) != 0 {
+        return invalid("attribute bits 13 and 14 are the broker's own");
+    }
+    if header.is_control() {
+        return invalid("clients are not allowed to write control batches");
+    }
+    if header.records_count < 1 || header.last_offset_delta < 0 {
+        return invalid("the batch has no records");
+    }
+    if i64::from(header.last_offset_delta) + 1 != i64::from(header.records_count) {
+        return invalid("the batch's offsets and its record count do not agree");
+    }
+    if header.has_producer_id() && (header.base_sequence < 0 || header.producer_epoch < 0) {
+        return invalid("a batch with a producer id has no sequence");
+    }
+    if header.is_transactional() {
+        return invalid("transactions are not supported yet");
+    }
+    Ok(())
+}
+
+fn check_records(header: &BatchHeader, plain: &[u8], rules: &RecordRules) -> Result<(), Refusal> {
+    let mut expected = 0;
+    let mut bad_offset = None;
+    let mut bad_times = Vec::new();
+    let whole = walk::outlines(plain, header.records_count, |record| {
+        if record.offset_delta != expected {
+            bad_offset.get_or_insert(expected);
+        }
+        let timestamp = header.base_timestamp.saturating_add(record.timestamp_delta);
+        // A record without a timestamp is not judged by it.
+        if !rules.log_append_time && timestamp != -1 {
+            let before = rules.now_ms.saturating_sub(timestamp) > rules.timestamp_before_max_ms;
+            let after = timestamp.saturating_sub(rules.now_ms) > rules.timestamp_after_max_ms;
+            if before || after {
+                bad_times.push((expected, format!("timestamp {timestamp} is out of range")));
+            }
+        }
+        expected += 1;
+    });
+    if !whole {
+        return Err(Refusal::whole(INVALID_RECORD, "the batch's records do not fill it exactly"));
+    }
+    if let Some(index) = bad_offset {
+        let why = "inner record offsets must increase by one".to_owned();
+        return Err(Refusal::of_record(INVALID_RECORD, index, why));
+    }
+    if !bad_times.is_empty() {
+        let message = "One or more records have been rejected due to invalid timestamp".to_owned();
+        return Err(Refusal { code: INVALID_TIMESTAMP, message, record_errors: bad_times });
+    }
+    Ok(())
+}
+
+/// As Kafka stamps it: attribute, largest timestamp, checksum; the records stay as they are.
+fn stamp_append_time(batch: &BatchView, now_ms: i64) -> BatchHeader {
+    let header = BatchHeader {
+        attributes: batch.header.attributes | ATTR_LOG_APPEND_TIME,
+        max_timestamp: now_ms,
+        ..batch.header
+    };
+    seal_header(header, &batch.records())
+}
+
+/// A stored batch that cannot be read record by record.
+#[derive(Debug, thiserror::Error)]
+#[error("the batch at offset {0} cannot be read")]
+pub struct Unreadable(i64);
+
+/// The first record of a stored batch with a timestamp of `timestamp` or more: its offset and timestamp.
+pub fn first_record_at_or_after(
+    batch: &BatchView,
+    timestamp: i64,
+) -> Result<Option<(i64, i64)>, Unreadable> {
+    Ok(offsets_and_times(batch)?.into_iter().find(|(_, at)| *at >= timestamp))
+}
+
+/// The first record of a stored batch that has its largest timestamp: its offset and timestamp.
+pub fn first_record_with_max_timestamp(batch: &BatchView) -> Result<Option<(i64, i64)>, Unreadable> {
+    let records = offsets_and_times(batch)?;
+    let max = records.iter().map(|(_, at)| *at).max();
+    Ok(records.into_iter().find(|(_, at)| Some(*at) == max))
+}
+
+fn offsets_and_times(batch: &BatchView) -> Result<Vec<(i64, i64)>, Unreadable> {
+    let header = &batch.header;
+    let unreadable = Unreadable(header.base_offset);
+    let plain = compress::decompress(header.compression(), &batch.records(), PLAIN_BYTES_MAX)
+        .map_err(|_| Unreadable(header.base_offset))?;
+    let records: Result<Vec<_>, _> = RecordIter::new(plain, header.records_count)
+        .map(|record| {
+            record.map(|r| {
+                let at = if header.log_append_time() {
+                    header.max_timestamp
+                } else {
+                    header.base_timestamp.saturating_add(r.timestamp_delta)
+                };
+                (header.base_offset + i64::from(r.offset_delta), at)
+            })
+        })
+        .collect();
+    records.map_err(|_| unreadable)
+}

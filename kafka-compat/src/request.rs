@@ -1,0 +1,86 @@
+//! Decoded requests: one variant per API.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use kafka_protocol::{
+    messages::{
+        ApiKey, ApiVersionsRequest, CreatePartitionsRequest, CreateTopicsRequest,
+        DeleteTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest,
+        DescribeTopicPartitionsRequest, FetchRequest, FindCoordinatorRequest,
+        InitProducerIdRequest, ListOffsetsRequest, MetadataRequest, ProduceRequest,
+    },
+    protocol::Decodable,
+};
+use thiserror::Error;
+
+use crate::{guard, header::RequestHeader};
+
+/// A request that was decoded.
+#[derive(Debug)]
+pub struct Request {
+    /// Which API.
+    pub api: ApiKey,
+    /// Which version.
+    pub version: i16,
+    /// Its header.
+    pub header: RequestHeader,
+    /// Its body.
+    pub body: RequestBody,
+    /// Who sent it.
+    pub peer: SocketAddr,
+}
+
+/// Why a body is not understood; the connection is closed.
+#[derive(Debug, Error)]
+pub enum DecodeError {
+    /// Its shape is not that of the API and version.
+    #[error("{0}")]
+    Refused(#[from] guard::Refused),
+    /// The codec refused what the guard let through.
+    #[error("{0:#}")]
+    Codec(String),
+    /// ApiVersions is answered before this, other APIs are not in the table.
+    #[error("the API is not answered here")]
+    Unknown,
+}
+
+macro_rules! bodies {
+    ($($variant:ident($request:ty)),* $(,)?) => {
+        /// A request's body.
+        #[derive(Debug)]
+        #[expect(missing_docs, reason = "each variant is the API of its name")]
+        pub enum RequestBody {
+            $($variant($request),)*
+        }
+
+        impl RequestBody {
+            /// Guards and decodes a body.
+            pub fn decode(api: ApiKey, version: i16, mut body: Bytes) -> Result<Self, DecodeError> {
+                guard::check(api as i16, version, &body)?;
+                match api {
+                    $(ApiKey::$variant => <$request>::decode(&mut body, version)
+                        .map(Self::$variant)
+                        .map_err(|e| DecodeError::Codec(e.to_string())),)*
+                    _ => Err(DecodeError::Unknown),
+                }
+            }
+        }
+    };
+}
+
+bodies! {
+    Produce(ProduceRequest),
+    Fetch(FetchRequest),
+    ListOffsets(ListOffsetsRequest),
+    Metadata(MetadataRequest),
+    FindCoordinator(FindCoordinatorRequest),
+    ApiVersions(ApiVersionsRequest),
+    CreateTopics(CreateTopicsRequest),
+    DeleteTopics(DeleteTopicsRequest),
+    InitProducerId(InitProducerIdRequest),
+    DescribeConfigs(DescribeConfigsRequest),
+    CreatePartitions(CreatePartitionsRequest),
+    DescribeCluster(DescribeClusterRequest),
+    DescribeTopicPartitions(DescribeTopicPartitionsRequest),
+}

@@ -1,0 +1,141 @@
+//! Answers: encoded into one buffer, except Fetch, whose records stay where they are.
+
+use bytes::{BufMut, BytesMut};
+use kafka_protocol::{
+    messages::{
+        ApiKey, ApiVersionsResponse, CreatePartitionsResponse, CreateTopicsResponse,
+        DeleteTopicsResponse, DescribeClusterResponse, DescribeConfigsResponse,
+        DescribeTopicPartitionsResponse, FindCoordinatorResponse, InitProducerIdResponse,
+        ListOffsetsResponse, MetadataResponse, ProduceResponse,
+    },
+    protocol::Encodable,
+};
+use storage::log::Chunk;
+use thiserror::Error;
+
+use crate::fetch_response::FetchBody;
+
+/// An answer that could not be encoded: a defect of ours; the connection is closed.
+#[derive(Debug, Error)]
+#[error("encoding the answer: {0}")]
+pub struct EncodeError(pub(crate) String);
+
+macro_rules! bodies {
+    ($($variant:ident($response:ty)),* $(,)?) => {
+        /// An answer.
+        #[derive(Debug)]
+        #[expect(missing_docs, reason = "each variant is the API of its name")]
+        pub enum Response {
+            Fetch(FetchBody),
+            $($variant($response),)*
+        }
+
+        impl From<FetchBody> for Response {
+            fn from(body: FetchBody) -> Self {
+                Self::Fetch(body)
+            }
+        }
+
+        $(impl From<$response> for Response {
+            fn from(body: $response) -> Self {
+                Self::$variant(body)
+            }
+        })*
+
+        impl Response {
+            fn encode_body(&self, out: &mut BytesMut, version: i16) -> Result<(), EncodeError> {
+                match self {
+                    Self::Fetch(_) => Ok(()),
+                    $(Self::$variant(body) => body.encode(out, version).map_err(|e| EncodeError(e.to_string())),)*
+                }
+            }
+        }
+    };
+}
+
+bodies! {
+    Produce(ProduceResponse),
+    ListOffsets(ListOffsetsResponse),
+    Metadata(MetadataResponse),
+    FindCoordinator(FindCoordinatorResponse),
+    ApiVersions(ApiVersionsResponse),
+    CreateTopics(CreateTopicsResponse),
+    DeleteTopics(DeleteTopicsResponse),
+    InitProducerId(InitProducerIdResponse),
+    DescribeConfigs(DescribeConfigsResponse),
+    CreatePartitions(CreatePartitionsResponse),
+    DescribeCluster(DescribeClusterResponse),
+    DescribeTopicPartitions(DescribeTopicPartitionsResponse),
+}
+
+impl Response {
+    /// The whole frame, in parts: length, header and body.
+    pub fn into_frame(
+        self,
+        api: ApiKey,
+        version: i16,
+        correlation_id: i32,
+    ) -> Result<Vec<Chunk>, EncodeError> {
+        let mut head = BytesMut::with_capacity(256);
+        head.put_u32(0);
+        head.put_i32(correlation_id);
+        // ApiVersions always has header v0: a client that does not know our versions must still read it (KIP-511).
+        if api != ApiKey::ApiVersions && api.response_header_version(version) >= 1 {
+            head.put_u8(0);
+        }
+        let mut chunks = Vec::new();
+        if let Self::Fetch(body) = self {
+            body.encode(head, version, &mut chunks);
+        } else {
+            self.encode_body(&mut head, version)?;
+            chunks.push(Chunk::Bytes(head.freeze()));
+        }
+        let len: usize = chunks.iter().map(Chunk::len).sum();
+        set_length(&mut chunks, len)?;
+        Ok(chunks)
+    }
+
+    /// The first error code in it, for the metrics.
+    pub fn first_error(&self) -> Option<i16> {
+        let code = match self {
+            Self::Fetch(body) => body.first_error(),
+            Self::Produce(body) => body
+                .responses
+                .iter()
+                .flat_map(|t| &t.partition_responses)
+                .map(|p| p.error_code)
+                .find(|code| *code != 0),
+            Self::Metadata(body) => body.topics.iter().map(|t| t.error_code).find(|code| *code != 0),
+            Self::ListOffsets(body) => {
+                body.topics.iter().flat_map(|t| &t.partitions).map(|p| p.error_code).find(|c| *c != 0)
+            }
+            Self::CreateTopics(body) => body.topics.iter().map(|t| t.error_code).find(|c| *c != 0),
+            Self::DeleteTopics(body) => body.responses.iter().map(|t| t.error_code).find(|c| *c != 0),
+            Self::CreatePartitions(body) => body.results.iter().map(|t| t.error_code).find(|c| *c != 0),
+            Self::DescribeConfigs(body) => body.results.iter().map(|t| t.error_code).find(|c| *c != 0),
+            Self::InitProducerId(body) => Some(body.error_code),
+            Self::FindCoordinator(body) => Some(body.error_code),
+            Self::DescribeCluster(body) => Some(body.error_code),
+            Self::ApiVersions(body) => Some(body.error_code),
+            Self::DescribeTopicPartitions(body) => {
+                body.topics.iter().map(|t| t.error_code).find(|c| *c != 0)
+            }
+        };
+        code.filter(|code| *code != 0)
+    }
+}
+
+fn set_length(chunks: &mut [Chunk], total: usize) -> Result<(), EncodeError> {
+    let len = total
+        .checked_sub(4)
+        .and_then(|n| i32::try_from(n).ok())
+        .ok_or_else(|| EncodeError(format!("{total} bytes do not fit a frame")))?;
+    if let Some(Chunk::Bytes(first)) = chunks.first_mut() {
+        let mut bytes = BytesMut::from(std::mem::take(first));
+        if let Some(prefix) = bytes.get_mut(..4) {
+            prefix.copy_from_slice(&len.to_be_bytes());
+        }
+        *first = bytes.freeze();
+    }
+    Ok(())
+}

@@ -1,0 +1,104 @@
+//! A batch with held records comes apart: what waits, and what remains.
+
+use bytes::Bytes;
+use storage::{
+    batch::{BatchHeader, BatchView, build_batch},
+    record::{Record, RecordIter},
+    units::{DueTime, TimestampMs},
+};
+
+use crate::{
+    compress,
+    record_headers::{HeaderRefused, due_time},
+    records::{INVALID_RECORD, INVALID_TIMESTAMP, RecordRules, Refusal},
+};
+
+/// Headers that only the broker may write: taken off a record that is being held, so that a consumer can republish what it
+/// got with a new delay.
+const BROKERS_OWN: [&str; 3] = ["chronos-due-at", "chronos-schedule-id", "chronos-created-at"];
+
+/// A batch of which some records wait.
+#[derive(Debug)]
+pub struct HeldBatch {
+    /// The batch's header as produced.
+    pub original: BatchHeader,
+    /// What waits, in offset order.
+    pub records: Vec<HeldRecord>,
+    /// What remains, at the offsets it had.
+    pub rest: Option<BatchView>,
+}
+
+/// A record that waits.
+#[derive(Debug)]
+pub struct HeldRecord {
+    /// Its place in the batch.
+    pub offset_delta: i32,
+    /// When it is due.
+    pub due: DueTime,
+    /// Its timestamp.
+    pub created: TimestampMs,
+    /// The record.
+    pub record: Record,
+}
+
+/// Splits a batch whose uncompressed records mention one of our headers; `None` where nothing waits.
+pub(crate) fn split(
+    batch: &BatchView,
+    plain: Bytes,
+    rules: &RecordRules,
+) -> Result<Option<HeldBatch>, Refusal> {
+    let header = batch.header;
+    let mut held = Vec::new();
+    let mut rest = Vec::new();
+    for (index, record) in (0i32..).zip(RecordIter::new(plain, header.records_count)) {
+        let record = record.map_err(|e| Refusal::of_record(INVALID_RECORD, index, e.to_string()))?;
+        let due = due_time(&record, rules.now_ms, rules.max_delay_ms).map_err(|why| match why {
+            HeaderRefused::Malformed(why) => Refusal::of_record(INVALID_RECORD, index, why),
+            HeaderRefused::TooFar(why) => Refusal::of_record(INVALID_TIMESTAMP, index, why),
+        })?;
+        match due.filter(|due| due.0 > rules.now_ms) {
+            None => rest.push(record),
+            Some(due) => held.push(hold(&header, record, due, rules)),
+        }
+    }
+    if held.is_empty() {
+        return Ok(None);
+    }
+    let rest = rebuild(&header, &rest)?;
+    Ok(Some(HeldBatch { original: header, records: held, rest }))
+}
+
+fn hold(header: &BatchHeader, mut record: Record, due: DueTime, rules: &RecordRules) -> HeldRecord {
+    record.headers.retain(|(key, _)| !BROKERS_OWN.iter().any(|own| own.as_bytes() == key));
+    let created = if rules.log_append_time {
+        rules.now_ms
+    } else {
+        header.base_timestamp.saturating_add(record.timestamp_delta)
+    };
+    HeldRecord { offset_delta: record.offset_delta, due, created: TimestampMs(created), record }
+}
+
+/// The rest keeps base offset, deltas and base sequence; it ends at its last record, since a batch that reaches over a hole
+/// makes some clients step one offset a fetch.
+fn rebuild(original: &BatchHeader, rest: &[Record]) -> Result<Option<BatchView>, Refusal> {
+    let Some(last) = rest.last() else { return Ok(None) };
+    let mut plain = Vec::new();
+    for record in rest {
+        record.encode(&mut plain);
+    }
+    let packed = compress::compress(original.compression(), &plain)
+        .map_err(|e| Refusal::whole(INVALID_RECORD, e.to_string()))?;
+    let latest = rest.iter().map(|r| r.timestamp_delta).max().unwrap_or(0);
+    let header = BatchHeader {
+        last_offset_delta: last.offset_delta,
+        records_count: i32::try_from(rest.len()).unwrap_or(i32::MAX),
+        max_timestamp: if original.log_append_time() {
+            original.max_timestamp
+        } else {
+            original.base_timestamp.saturating_add(latest)
+        },
+        ..*original
+    };
+    let batch = BatchView::parse(build_batch(header, &packed));
+    batch.map(Some).map_err(|e| Refusal::whole(INVALID_RECORD, e.to_string()))
+}

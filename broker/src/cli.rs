@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
+use admin::output::Format;
 use clap::{Args, Parser, Subcommand};
+
+use crate::wal::WalCommand;
 
 /// A Kafka-compatible broker that can deliver later.
 #[derive(Debug, Parser)]
@@ -47,6 +50,15 @@ pub enum Command {
         #[command(subcommand)]
         command: ConfigCommand,
     },
+    /// Look into the log files of a partition
+    Wal {
+        /// What to do.
+        #[command(subcommand)]
+        command: WalCommand,
+        /// How to print
+        #[arg(short, long, global = true, value_enum, default_value_t = Format::Table)]
+        output: Format,
+    },
 }
 
 /// A command about settings.
@@ -66,9 +78,9 @@ impl Settings {
             ("listeners", &self.listen),
             ("http.listen", &self.http_listen),
         ];
-        let named = named.iter().filter_map(|(key, value)| {
-            value.as_ref().map(|value| format!("{key}={value}"))
-        });
+        let named = named
+            .iter()
+            .filter_map(|(key, value)| value.as_ref().map(|value| format!("{key}={value}")));
         named.chain(self.set.iter().cloned()).collect()
     }
 }

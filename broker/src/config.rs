@@ -80,7 +80,10 @@ impl Config {
         let listen = l.listener("listeners")?;
         let advertised = l.advertised()?;
         if listen.ip().is_unspecified() && advertised.is_none() {
-            return Err(l.invalid("advertised.listeners", "an address that clients can reach, when listeners binds all addresses"));
+            return Err(l.invalid(
+                "advertised.listeners",
+                "an address that clients can reach, when listeners binds all addresses",
+            ));
         }
         if !listen.ip().is_loopback() && !l.flag("insecure.listen.anywhere")? {
             return Err(l.invalid("listeners", "a loopback address: there is no authentication yet (insecure.listen.anywhere=true overrides)"));
@@ -157,7 +160,9 @@ mod tests {
 
     fn config(set: &[&str]) -> Result<Config, String> {
         let set: Vec<String> = set.iter().map(|s| (*s).to_owned()).collect();
-        load(None, &[], &set).and_then(Config::new).map_err(|e| e.to_string())
+        load(None, &[], &set)
+            .and_then(Config::new)
+            .map_err(|e| e.to_string())
     }
 
     #[test]
@@ -172,13 +177,25 @@ mod tests {
     #[test]
     fn an_unusual_value_of_each_number_is_seen() {
         let c = config(&[
-            "node.id=7", "num.partitions=9", "message.max.bytes=77", "log.segment.bytes=1048577",
-            "flush.policy=interval", "flush.interval.ms=12", "schedule.max.delay.ms=5",
-            "log.message.timestamp.type=LogAppendTime", "auto.create.topics.enable=false",
+            "node.id=7",
+            "num.partitions=9",
+            "message.max.bytes=77",
+            "log.segment.bytes=1048577",
+            "flush.policy=interval",
+            "flush.interval.ms=12",
+            "schedule.max.delay.ms=5",
+            "log.message.timestamp.type=LogAppendTime",
+            "auto.create.topics.enable=false",
         ])
         .unwrap();
-        assert_eq!((c.node_id, c.num_partitions, c.message_max_bytes), (7, 9, 77));
-        assert_eq!(c.flush_policy, FlushPolicy::Interval(Duration::from_millis(12)));
+        assert_eq!(
+            (c.node_id, c.num_partitions, c.message_max_bytes),
+            (7, 9, 77)
+        );
+        assert_eq!(
+            c.flush_policy,
+            FlushPolicy::Interval(Duration::from_millis(12))
+        );
         assert_eq!((c.schedule_max_delay_ms, c.segment_bytes), (5, 1_048_577));
         assert!(c.log_append_time && !c.auto_create_topics_enable);
     }
@@ -186,13 +203,34 @@ mod tests {
     #[test]
     fn a_bad_setting_is_named_with_its_value_and_range() {
         let cases = [
-            ("log.segment.byte=5", "unknown setting log.segment.byte (from --set); did you mean log.segment.bytes?"),
-            ("num.partitions=0", "num.partitions=0 (from --set): allowed is 1 to 10000"),
-            ("num.partitions=x", "num.partitions=x (from --set): allowed is 1 to 10000"),
-            ("flush.policy=never", "flush.policy=never (from --set): allowed is ack, interval, os"),
-            ("auto.create.topics.enable=yes", "auto.create.topics.enable=yes (from --set): allowed is true, false"),
-            ("listeners=PLAINTEXT://8.8.8.8:1", "listeners=PLAINTEXT://8.8.8.8:1 (from --set): allowed is a loopback address"),
-            ("listeners=x", "listeners=x (from --set): allowed is PLAINTEXT://ADDRESS:PORT"),
+            (
+                "log.segment.byte=5",
+                "unknown setting log.segment.byte (from --set); did you mean log.segment.bytes?",
+            ),
+            (
+                "num.partitions=0",
+                "num.partitions=0 (from --set): allowed is 1 to 10000",
+            ),
+            (
+                "num.partitions=x",
+                "num.partitions=x (from --set): allowed is 1 to 10000",
+            ),
+            (
+                "flush.policy=never",
+                "flush.policy=never (from --set): allowed is ack, interval, os",
+            ),
+            (
+                "auto.create.topics.enable=yes",
+                "auto.create.topics.enable=yes (from --set): allowed is true, false",
+            ),
+            (
+                "listeners=PLAINTEXT://8.8.8.8:1",
+                "listeners=PLAINTEXT://8.8.8.8:1 (from --set): allowed is a loopback address",
+            ),
+            (
+                "listeners=x",
+                "listeners=x (from --set): allowed is PLAINTEXT://ADDRESS:PORT",
+            ),
             ("nonsense", "--set nonsense: allowed is KEY=VALUE"),
         ];
         for (set, expected) in cases {
@@ -205,12 +243,24 @@ mod tests {
     fn later_layers_win() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("c.toml");
-        std::fs::write(&file, "num.partitions = 2\n\"node.id\" = 3\n[message]\nmax.bytes = 44\n").unwrap();
+        std::fs::write(
+            &file,
+            "num.partitions = 2\n\"node.id\" = 3\n[message]\nmax.bytes = 44\n",
+        )
+        .unwrap();
         let env = [("CHRONOS_NUM_PARTITIONS".to_owned(), "5".to_owned())];
         let c = Config::new(load(Some(&file), &env, &["node.id=8".into()]).unwrap()).unwrap();
-        assert_eq!((c.num_partitions, c.node_id, c.message_max_bytes), (5, 8, 44));
+        assert_eq!(
+            (c.num_partitions, c.node_id, c.message_max_bytes),
+            (5, 8, 44)
+        );
         assert_eq!(c.text("message.max.bytes"), ("44", Layer::File));
         std::fs::write(&file, "nope = 1").unwrap();
-        assert!(load(Some(&file), &[], &[]).unwrap_err().to_string().contains("unknown setting nope"));
+        assert!(
+            load(Some(&file), &[], &[])
+                .unwrap_err()
+                .to_string()
+                .contains("unknown setting nope")
+        );
     }
 }

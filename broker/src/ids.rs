@@ -22,9 +22,15 @@ impl ProducerIds {
     pub async fn next(&self, metadata: &Metadata) -> Result<i64, MetadataError> {
         let mut block = self.0.lock().await;
         if block.next == block.end {
-            match metadata.propose(Command::AllocateProducerIds { count: BLOCK }).await? {
+            match metadata
+                .propose(Command::AllocateProducerIds { count: BLOCK })
+                .await?
+            {
                 Outcome::ProducerIds { first, count } => {
-                    *block = Block { next: first, end: first + count };
+                    *block = Block {
+                        next: first,
+                        end: first + count,
+                    };
                 }
                 other => return Err(MetadataError::unexpected(&other)),
             }

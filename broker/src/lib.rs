@@ -2,14 +2,13 @@
 //!
 //! | task or lock | how many | sole owner of | hears | ends |
 //! |---|---|---|---|---|
-//! | `metadata` controller (mutex) | 1 | the metadata log, the next image | `propose` | with the node |
+//! | openraft's core, log and state-machine tasks (in `metadata`) | 1 each | the metadata log, the next image | `propose` | `Metadata::stop` |
 //! | `node::follow` | 1 | opening and removing partitions | metadata images | with the node |
 //! | `schedule::fire_loop` | 1 | deadlines, firing | `FireHandle::watch`, commits, `timerfd` | shutdown |
 //! | log writer (mutex in `storage`) | per partition | the log's end, producer state | appends | topic deleted |
 //! | sync threads (in `storage`) | 2 | `fdatasync` | logs with appends | with the registry |
 //! | connection reader and writer (in `kafka-compat`) | per connection | its socket | frames, answers | client leaves, shutdown |
 //! | `node::checkpoints` | 1 | when logs are checkpointed | a timer | shutdown |
-#![cfg_attr(test, expect(clippy::unwrap_used, reason = "tests stop where something is not as they expect"))]
 
 pub mod api;
 pub mod cli;
@@ -22,3 +21,4 @@ pub mod partition;
 pub mod schedule;
 pub mod telemetry;
 pub mod topic_config;
+pub mod wal;

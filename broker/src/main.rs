@@ -7,7 +7,7 @@ use broker::{
     cli::{Cli, Command, ConfigCommand, Settings},
     config::{self, Config, ConfigError},
     node::Node,
-    telemetry,
+    telemetry, wal,
 };
 use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
@@ -22,6 +22,12 @@ const DEFAULT_FILE: &str = "/etc/chronos/chronos.toml";
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    if let Some(Command::Wal { command, output }) = &cli.command {
+        return wal::run(command, *output).unwrap_or_else(|error| {
+            say_error(&format!("{error:#}"));
+            ExitCode::FAILURE
+        });
+    }
     let config = match read_config(&cli.settings) {
         Ok(config) => config,
         Err(error) => {
@@ -30,8 +36,13 @@ fn main() -> ExitCode {
         }
     };
     match cli.command {
-        Some(Command::Config { command: ConfigCommand::Print }) => print_config(&config),
-        Some(Command::Config { command: ConfigCommand::Validate }) => ExitCode::SUCCESS,
+        Some(Command::Config {
+            command: ConfigCommand::Print,
+        }) => print_config(&config),
+        Some(Command::Config {
+            command: ConfigCommand::Validate,
+        }) => ExitCode::SUCCESS,
+        Some(Command::Wal { .. }) => ExitCode::SUCCESS,
         Some(Command::Start) | None => match run(config) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
@@ -44,7 +55,10 @@ fn main() -> ExitCode {
 
 fn read_config(settings: &Settings) -> Result<Config, ConfigError> {
     let default = std::path::Path::new(DEFAULT_FILE);
-    let file = settings.config.as_deref().or_else(|| default.exists().then_some(default));
+    let file = settings
+        .config
+        .as_deref()
+        .or_else(|| default.exists().then_some(default));
     let env: Vec<(String, String)> = std::env::vars_os()
         .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
         .collect();
@@ -53,7 +67,9 @@ fn read_config(settings: &Settings) -> Result<Config, ConfigError> {
 
 fn run(config: Config) -> anyhow::Result<()> {
     telemetry::init_logs(config.text("log.format").0 == "json");
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
     runtime.block_on(async {
         let node = Node::start(config).await?;
         announce(&node);
@@ -67,12 +83,24 @@ fn run(config: Config) -> anyhow::Result<()> {
     })
 }
 
-#[expect(clippy::print_stdout, reason = "the one line that a script or a person waits for")]
+#[expect(
+    clippy::print_stdout,
+    reason = "the one line that a script or a person waits for"
+)]
 fn announce(node: &Node) {
     let version = env!("CARGO_PKG_VERSION");
-    println!("ready kafka={} http={} version={version}", node.kafka, node.http);
-    println!("  write:        echo hello | kcat -P -b {} -t t1", node.kafka);
-    println!("  read:         kcat -C -b {} -t t1 -o beginning -e -q", node.kafka);
+    println!(
+        "ready kafka={} http={} version={version}",
+        node.kafka, node.http
+    );
+    println!(
+        "  write:        echo hello | kcat -P -b {} -t t1",
+        node.kafka
+    );
+    println!(
+        "  read:         kcat -C -b {} -t t1 -o beginning -e -q",
+        node.kafka
+    );
     println!(
         "  write later:  echo later | kcat -P -b {} -t t1 -H chronos-deliver-after=5s",
         node.kafka

@@ -36,6 +36,7 @@ pub struct Node {
     pub kafka: SocketAddr,
     /// Where metrics and health are served.
     pub http: SocketAddr,
+    metadata: Metadata,
     registry: Arc<Registry>,
     shutdown: watch::Sender<bool>,
     tasks: JoinSet<()>,
@@ -59,7 +60,12 @@ impl Node {
 
         let metrics = Arc::new(Metrics::new()?);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let options = MetadataOptions { node_id: config.node_id, host, port, rack: None };
+        let options = MetadataOptions {
+            node_id: config.node_id,
+            host,
+            port,
+            rack: None,
+        };
         let metadata = Metadata::open(data_dir.path(), options).await?;
         let fire = FireHandle::default();
         let on_sync = Arc::clone(&metrics);
@@ -67,7 +73,10 @@ impl Node {
             data_dir: Arc::clone(&data_dir),
             node_id: config.node_id,
             disk: Arc::new(RealDisk),
-            syncer: Syncer::start(SYNC_THREADS, Some(Arc::new(move |took| on_sync.synced(took))))?,
+            syncer: Syncer::start(
+                SYNC_THREADS,
+                Some(Arc::new(move |took| on_sync.synced(took))),
+            )?,
             clock: Arc::clone(&clock),
             config: Arc::clone(&config),
             fire: fire.clone(),
@@ -100,19 +109,32 @@ impl Node {
             connections_max: config.max_connections,
             idle: config.connections_max_idle,
         };
-        tasks.spawn(server::serve(kafka, Arc::new(KafkaService(broker)), limits, stopped.clone()));
-        let state = http::HttpState { metrics, registry: Arc::clone(&registry) };
+        tasks.spawn(server::serve(
+            kafka,
+            Arc::new(KafkaService(broker)),
+            limits,
+            stopped.clone(),
+        ));
+        let state = http::HttpState {
+            metrics,
+            registry: Arc::clone(&registry),
+        };
         let http_stopped = stopped.clone();
         tasks.spawn(async move {
             if let Err(error) = http::serve(http, state, http_stopped).await {
                 error!(%error, "the HTTP listener ended");
             }
         });
-        tasks.spawn(checkpoints(Arc::clone(&registry), config.checkpoint_interval, stopped));
-        let reconcile = tokio::spawn(follow(Arc::clone(&registry), metadata));
+        tasks.spawn(checkpoints(
+            Arc::clone(&registry),
+            config.checkpoint_interval,
+            stopped,
+        ));
+        let reconcile = tokio::spawn(follow(Arc::clone(&registry), metadata.clone()));
         Ok(Self {
             kafka: kafka_at,
             http: http_at,
+            metadata,
             registry,
             shutdown,
             tasks,
@@ -127,6 +149,7 @@ impl Node {
         self.shutdown.send_replace(true);
         while self.tasks.join_next().await.is_some() {}
         self.reconcile.abort();
+        self.metadata.stop().await;
         let registry = Arc::clone(&self.registry);
         if let Err(error) = tokio::task::spawn_blocking(move || registry.close()).await {
             error!(%error, "closing the logs failed");
@@ -136,7 +159,9 @@ impl Node {
 }
 
 async fn bind(address: SocketAddr, setting: &str) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.with_context(|| format!("{setting}: cannot bind {address}"))
+    TcpListener::bind(address)
+        .await
+        .with_context(|| format!("{setting}: cannot bind {address}"))
 }
 
 /// Makes the partitions follow the metadata as it stands.
@@ -145,7 +170,9 @@ async fn reconcile(registry: &Arc<Registry>, metadata: &Metadata) -> anyhow::Res
     let blocking = Arc::clone(registry);
     let removed = tokio::task::spawn_blocking(move || blocking.reconcile(&image)).await?;
     for topic_id in removed {
-        metadata.propose(Command::TopicFilesRemoved { topic_id }).await?;
+        metadata
+            .propose(Command::TopicFilesRemoved { topic_id })
+            .await?;
     }
     Ok(())
 }

@@ -7,8 +7,8 @@ use std::{collections::HashSet, time::Duration};
 use kafka_compat::protocol::{error::ResponseError, messages::ApiKey};
 use parking_lot::Mutex;
 use prometheus::{
-    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec,
-    Opts, Registry, TextEncoder,
+    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
 };
 use tracing_subscriber::EnvFilter;
 
@@ -18,8 +18,11 @@ const OTHER: &str = "_other";
 
 /// Starts log lines on standard error; `RUST_LOG` filters.
 pub fn init_logs(json: bool) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,openraft=warn"));
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let filter =
+        EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,openraft=warn"));
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     if json {
         lines.json().init();
     } else {
@@ -65,20 +68,69 @@ impl Metrics {
             topics: Mutex::default(),
             uptime: r.float("chronos_uptime_seconds", "Seconds since the start.")?,
             started: tokio::time::Instant::now(),
-            request_seconds: r.histograms("chronos_kafka_request_duration_seconds", "From a request's last byte to its answer's last byte.", &["api"], seconds.clone())?,
-            requests: r.counters("chronos_kafka_requests_total", "Requests answered, by first error.", &["api", "error"])?,
-            request_bytes: r.counters("chronos_kafka_request_bytes_total", "Bytes of frames.", &["direction"])?,
-            records: r.counters("chronos_topic_records_total", "Records produced.", &["topic"])?,
-            topic_bytes: r.counters("chronos_topic_bytes_total", "Bytes of batches.", &["topic", "direction"])?,
+            request_seconds: r.histograms(
+                "chronos_kafka_request_duration_seconds",
+                "From a request's last byte to its answer's last byte.",
+                &["api"],
+                seconds.clone(),
+            )?,
+            requests: r.counters(
+                "chronos_kafka_requests_total",
+                "Requests answered, by first error.",
+                &["api", "error"],
+            )?,
+            request_bytes: r.counters(
+                "chronos_kafka_request_bytes_total",
+                "Bytes of frames.",
+                &["direction"],
+            )?,
+            records: r.counters(
+                "chronos_topic_records_total",
+                "Records produced.",
+                &["topic"],
+            )?,
+            topic_bytes: r.counters(
+                "chronos_topic_bytes_total",
+                "Bytes of batches.",
+                &["topic", "direction"],
+            )?,
             connections: r.gauge("chronos_connections", "Kafka connections open.")?,
-            fsync_seconds: r.histogram("chronos_log_fsync_duration_seconds", "Group commits.", seconds.clone())?,
+            fsync_seconds: r.histogram(
+                "chronos_log_fsync_duration_seconds",
+                "Group commits.",
+                seconds.clone(),
+            )?,
             log_bytes: r.gauge("chronos_log_size_bytes", "Bytes of all segments.")?,
-            pending: r.gauges("chronos_schedule_pending_messages", "Held records not yet fired.", &["topic"])?,
-            accepted: r.counters("chronos_schedule_accepted_total", "Records held.", &["topic"])?,
-            delivered: r.counters("chronos_schedule_delivered_total", "Held records fired and committed.", &["topic"])?,
-            fire_failed: r.counters("chronos_schedule_failed_total", "Held records that could not be fired.", &["topic"])?,
-            refused: r.counters("chronos_topic_batches_refused_total", "Batches refused by their records.", &["topic"])?,
-            lateness: r.histogram("chronos_schedule_delivery_lateness_seconds", "From due to committed.", seconds)?,
+            pending: r.gauges(
+                "chronos_schedule_pending_messages",
+                "Held records not yet fired.",
+                &["topic"],
+            )?,
+            accepted: r.counters(
+                "chronos_schedule_accepted_total",
+                "Records held.",
+                &["topic"],
+            )?,
+            delivered: r.counters(
+                "chronos_schedule_delivered_total",
+                "Held records fired and committed.",
+                &["topic"],
+            )?,
+            fire_failed: r.counters(
+                "chronos_schedule_failed_total",
+                "Held records that could not be fired.",
+                &["topic"],
+            )?,
+            refused: r.counters(
+                "chronos_topic_batches_refused_total",
+                "Batches refused by their records.",
+                &["topic"],
+            )?,
+            lateness: r.histogram(
+                "chronos_schedule_delivery_lateness_seconds",
+                "From due to committed.",
+                seconds,
+            )?,
             partitions: r.gauges("chronos_partitions", "Partitions of this node.", &["state"])?,
             cpu_seconds: r.float("process_cpu_seconds_total", "User and system time.")?,
             resident_bytes: r.gauge("process_resident_memory_bytes", "Resident memory.")?,
@@ -89,7 +141,9 @@ impl Metrics {
     /// A request was answered.
     pub fn request_done(&self, api: ApiKey, took: Duration, error: Option<i16>) {
         let api = format!("{api:?}");
-        self.request_seconds.with_label_values(&[&api]).observe(took.as_secs_f64());
+        self.request_seconds
+            .with_label_values(&[&api])
+            .observe(took.as_secs_f64());
         let error = error.and_then(ResponseError::try_from_code);
         let name = match error {
             None => "none".to_owned(),
@@ -102,20 +156,30 @@ impl Metrics {
     /// Frames went over the wire.
     pub fn request_bytes(&self, received: usize, sent: usize) {
         if received > 0 {
-            self.request_bytes.with_label_values(&["in"]).inc_by(received as u64);
+            self.request_bytes
+                .with_label_values(&["in"])
+                .inc_by(received as u64);
         }
         if sent > 0 {
-            self.request_bytes.with_label_values(&["out"]).inc_by(sent as u64);
+            self.request_bytes
+                .with_label_values(&["out"])
+                .inc_by(sent as u64);
         }
     }
 
     /// A batch was appended.
     pub fn produced(&self, topic: &str, records: i32, bytes: usize, held: usize) {
         let topic = self.label(topic);
-        self.records.with_label_values(&[&topic]).inc_by(u64::try_from(records).unwrap_or(0));
-        self.topic_bytes.with_label_values(&[topic.as_str(), "in"]).inc_by(bytes as u64);
+        self.records
+            .with_label_values(&[&topic])
+            .inc_by(u64::try_from(records).unwrap_or(0));
+        self.topic_bytes
+            .with_label_values(&[topic.as_str(), "in"])
+            .inc_by(bytes as u64);
         if held > 0 {
-            self.accepted.with_label_values(&[&topic]).inc_by(held as u64);
+            self.accepted
+                .with_label_values(&[&topic])
+                .inc_by(held as u64);
         }
     }
 
@@ -126,7 +190,9 @@ impl Metrics {
 
     /// Records were sent to a consumer.
     pub fn fetched(&self, topic: &str, bytes: usize) {
-        self.topic_bytes.with_label_values(&[self.label(topic).as_str(), "out"]).inc_by(bytes as u64);
+        self.topic_bytes
+            .with_label_values(&[self.label(topic).as_str(), "out"])
+            .inc_by(bytes as u64);
     }
 
     /// Held records became visible, each so many milliseconds after it was due.
@@ -135,14 +201,19 @@ impl Metrics {
         for late in lateness_ms {
             count += 1;
             let late = u64::try_from(late).unwrap_or(0);
-            self.lateness.observe(Duration::from_millis(late).as_secs_f64());
+            self.lateness
+                .observe(Duration::from_millis(late).as_secs_f64());
         }
-        self.delivered.with_label_values(&[&self.label(topic)]).inc_by(count);
+        self.delivered
+            .with_label_values(&[&self.label(topic)])
+            .inc_by(count);
     }
 
     /// A held record could not be fired.
     pub fn fire_failed(&self, topic: &str) {
-        self.fire_failed.with_label_values(&[&self.label(topic)]).inc();
+        self.fire_failed
+            .with_label_values(&[&self.label(topic)])
+            .inc();
     }
 
     /// A group commit took so long.
@@ -152,13 +223,16 @@ impl Metrics {
 
     /// Connections open.
     pub fn connections(&self, open: usize) {
-        self.connections.set(i64::try_from(open).unwrap_or(i64::MAX));
+        self.connections
+            .set(i64::try_from(open).unwrap_or(i64::MAX));
     }
 
     /// Partitions by state.
     pub fn partitions(&self, online: usize, offline: usize) {
         for (state, n) in [("online", online), ("offline", offline)] {
-            self.partitions.with_label_values(&[state]).set(i64::try_from(n).unwrap_or(i64::MAX));
+            self.partitions
+                .with_label_values(&[state])
+                .set(i64::try_from(n).unwrap_or(i64::MAX));
         }
     }
 
@@ -170,7 +244,9 @@ impl Metrics {
             bytes += size;
             if pending > 0 {
                 let pending = i64::try_from(pending).unwrap_or(i64::MAX);
-                self.pending.with_label_values(&[&self.label(topic)]).add(pending);
+                self.pending
+                    .with_label_values(&[&self.label(topic)])
+                    .add(pending);
             }
         }
         self.log_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
@@ -188,13 +264,25 @@ impl Metrics {
     fn read_process(&self) {
         if let Ok(stat) = std::fs::read_to_string("/proc/self/stat") {
             // After the name in parentheses: utime is field 14, stime 15, in ticks of 10 ms.
-            let fields: Vec<&str> =
-                stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace().collect();
-            let ticks = |i: usize| fields.get(i).and_then(|t| t.parse::<f64>().ok()).unwrap_or(0.0);
+            let fields: Vec<&str> = stat
+                .rsplit_once(')')
+                .map_or("", |(_, rest)| rest)
+                .split_whitespace()
+                .collect();
+            let ticks = |i: usize| {
+                fields
+                    .get(i)
+                    .and_then(|t| t.parse::<f64>().ok())
+                    .unwrap_or(0.0)
+            };
             self.cpu_seconds.set((ticks(11) + ticks(12)) / 100.0);
         }
         if let Ok(statm) = std::fs::read_to_string("/proc/self/statm") {
-            let pages: i64 = statm.split_whitespace().nth(1).and_then(|p| p.parse().ok()).unwrap_or(0);
+            let pages: i64 = statm
+                .split_whitespace()
+                .nth(1)
+                .and_then(|p| p.parse().ok())
+                .unwrap_or(0);
             self.resident_bytes.set(pages * 4096);
         }
     }
@@ -214,7 +302,9 @@ impl Metrics {
 
 /// Buckets from `first` on, each twice the one before.
 fn doubling(first: f64, count: usize) -> Vec<f64> {
-    std::iter::successors(Some(first), |b| Some(b * 2.0)).take(count).collect()
+    std::iter::successors(Some(first), |b| Some(b * 2.0))
+        .take(count)
+        .collect()
 }
 
 struct Register<'a>(&'a Registry);
@@ -237,20 +327,46 @@ impl Register<'_> {
         self.add(IntGauge::new(name, help))
     }
 
-    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, prometheus::Error> {
+    fn gauges(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+    ) -> Result<IntGaugeVec, prometheus::Error> {
         self.add(IntGaugeVec::new(Opts::new(name, help), labels))
     }
 
-    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, prometheus::Error> {
+    fn counters(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+    ) -> Result<IntCounterVec, prometheus::Error> {
         self.add(IntCounterVec::new(Opts::new(name, help), labels))
     }
 
-    fn histogram(&self, name: &str, help: &str, buckets: Vec<f64>) -> Result<Histogram, prometheus::Error> {
-        self.add(Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets)))
+    fn histogram(
+        &self,
+        name: &str,
+        help: &str,
+        buckets: Vec<f64>,
+    ) -> Result<Histogram, prometheus::Error> {
+        self.add(Histogram::with_opts(
+            HistogramOpts::new(name, help).buckets(buckets),
+        ))
     }
 
-    fn histograms(&self, name: &str, help: &str, labels: &[&str], buckets: Vec<f64>) -> Result<HistogramVec, prometheus::Error> {
-        self.add(HistogramVec::new(HistogramOpts::new(name, help).buckets(buckets), labels))
+    fn histograms(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+        buckets: Vec<f64>,
+    ) -> Result<HistogramVec, prometheus::Error> {
+        self.add(HistogramVec::new(
+            HistogramOpts::new(name, help).buckets(buckets),
+            labels,
+        ))
     }
 }
 
@@ -265,8 +381,14 @@ mod tests {
             metrics.produced(&format!("t{i}"), 1, 10, 0);
         }
         let text = String::from_utf8(metrics.encode().unwrap()).unwrap();
-        let series = text.lines().filter(|l| l.starts_with("chronos_topic_records_total{")).count();
+        let series = text
+            .lines()
+            .filter(|l| l.starts_with("chronos_topic_records_total{"))
+            .count();
         assert_eq!(series, TOPICS_MAX + 1);
-        assert!(text.contains(r#"chronos_topic_records_total{topic="_other"} 800"#), "{text}");
+        assert!(
+            text.contains(r#"chronos_topic_records_total{topic="_other"} 800"#),
+            "{text}"
+        );
     }
 }

@@ -17,12 +17,20 @@ pub struct Api {
 }
 
 const fn api(key: ApiKey, min: i16, max: i16) -> Api {
-    Api { key, min, max, listed_min: min }
+    Api {
+        key,
+        min,
+        max,
+        listed_min: min,
+    }
 }
 
 /// In the order of their keys. Each range is that of Apache Kafka 4.3, as far as the codec goes.
 pub const APIS: [Api; 13] = [
-    Api { listed_min: 0, ..api(ApiKey::Produce, 3, 13) },
+    Api {
+        listed_min: 0,
+        ..api(ApiKey::Produce, 3, 13)
+    },
     api(ApiKey::Fetch, 4, 18),
     api(ApiKey::ListOffsets, 1, 10),
     api(ApiKey::Metadata, 0, 13),

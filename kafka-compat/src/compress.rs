@@ -73,8 +73,15 @@ pub fn compress(codec: u8, bytes: &[u8]) -> Result<Vec<u8>, CompressError> {
 
 fn read_capped(reader: impl Read, cap: usize) -> Result<Bytes, CompressError> {
     let mut out = Vec::new();
-    reader.take(cap as u64 + 1).read_to_end(&mut out).map_err(broken)?;
-    if out.len() > cap { Err(CompressError::TooLarge(cap)) } else { Ok(out.into()) }
+    reader
+        .take(cap as u64 + 1)
+        .read_to_end(&mut out)
+        .map_err(broken)?;
+    if out.len() > cap {
+        Err(CompressError::TooLarge(cap))
+    } else {
+        Ok(out.into())
+    }
 }
 
 fn snappy(bytes: &Bytes, cap: usize) -> Result<Bytes, CompressError> {
@@ -99,7 +106,9 @@ fn snappy_block(block: &[u8], cap: usize) -> Result<Vec<u8>, CompressError> {
     if len > cap {
         return Err(CompressError::TooLarge(cap));
     }
-    snap::raw::Decoder::new().decompress_vec(block).map_err(broken)
+    snap::raw::Decoder::new()
+        .decompress_vec(block)
+        .map_err(broken)
 }
 
 fn broken(error: impl std::fmt::Display) -> CompressError {
@@ -119,13 +128,22 @@ mod tests {
 
     #[test]
     fn every_codec_gives_back_what_it_took_and_stops_at_the_cap() {
-        let plain: Vec<u8> = (0..200_000u32).map(|i| u8::try_from(i % 251).unwrap()).collect();
+        let plain: Vec<u8> = (0..200_000u32)
+            .map(|i| u8::try_from(i % 251).unwrap())
+            .collect();
         for codec in 0..=4 {
             let packed = Bytes::from(compress(codec, &plain).unwrap());
-            assert_eq!(decompress(codec, &packed, plain.len()).unwrap(), plain, "codec {codec}");
+            assert_eq!(
+                decompress(codec, &packed, plain.len()).unwrap(),
+                plain,
+                "codec {codec}"
+            );
             if codec > 0 {
                 let refused = decompress(codec, &packed, plain.len() - 1).unwrap_err();
-                assert!(matches!(refused, CompressError::TooLarge(_)), "codec {codec}: {refused}");
+                assert!(
+                    matches!(refused, CompressError::TooLarge(_)),
+                    "codec {codec}: {refused}"
+                );
             }
         }
         assert!(matches!(compress(5, b""), Err(CompressError::Codec(5))));
@@ -140,7 +158,9 @@ mod tests {
     #[test]
     fn broken_bytes_are_refused() {
         for codec in 1..=4 {
-            assert!(decompress(codec, &Bytes::from_static(b"\x82no codec wrote this"), 99).is_err());
+            assert!(
+                decompress(codec, &Bytes::from_static(b"\x82no codec wrote this"), 99).is_err()
+            );
         }
     }
 }

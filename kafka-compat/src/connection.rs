@@ -125,7 +125,13 @@ async fn answer<S: Service>(
     let row = api_table::find(header.api_key)
         .ok_or_else(|| format!("API key {} is not answered", header.api_key))?;
     let pending = |version, reply| {
-        Ok(Some(Pending { api: row.key, version, correlation_id, received, reply }))
+        Ok(Some(Pending {
+            api: row.key,
+            version,
+            correlation_id,
+            received,
+            reply,
+        }))
     };
     if !(row.min..=row.max).contains(&version) {
         return match row.key {
@@ -139,7 +145,13 @@ async fn answer<S: Service>(
     if let RequestBody::ApiVersions(_) = body {
         return pending(version, Reply::Now(api_versions(0).into()));
     }
-    let request = Request { api: row.key, version, header, body, peer };
+    let request = Request {
+        api: row.key,
+        version,
+        header,
+        body,
+        peer,
+    };
     match service.call(request).await {
         Reply::None => {
             service.on_request_done(row.key, received.elapsed(), None);
@@ -159,7 +171,9 @@ fn api_versions(error_code: i16) -> ApiVersionsResponse {
             .with_min_version(api.listed_min)
             .with_max_version(api.max)
     });
-    ApiVersionsResponse::default().with_error_code(error_code).with_api_keys(keys.collect())
+    ApiVersionsResponse::default()
+        .with_error_code(error_code)
+        .with_api_keys(keys.collect())
 }
 
 async fn write_answers<S: Service>(

@@ -65,17 +65,30 @@ impl Default for FetchPartitionBody {
 impl FetchBody {
     /// An error of the whole request.
     pub fn error(code: i16) -> Self {
-        Self { error_code: code, topics: Vec::new() }
+        Self {
+            error_code: code,
+            topics: Vec::new(),
+        }
     }
 
     pub(crate) fn first_error(&self) -> Option<i16> {
-        let partitions = self.topics.iter().flat_map(|t| &t.partitions).map(|p| p.error_code);
-        std::iter::once(self.error_code).chain(partitions).find(|code| *code != 0)
+        let partitions = self
+            .topics
+            .iter()
+            .flat_map(|t| &t.partitions)
+            .map(|p| p.error_code);
+        std::iter::once(self.error_code)
+            .chain(partitions)
+            .find(|code| *code != 0)
     }
 
     /// Writes the answer behind what `head` has.
     pub(crate) fn encode(self, head: BytesMut, version: i16, out: &mut Vec<Chunk>) {
-        let mut w = Writer { buffer: head, flexible: version >= FLEXIBLE, out };
+        let mut w = Writer {
+            buffer: head,
+            flexible: version >= FLEXIBLE,
+            out,
+        };
         w.buffer.put_i32(0);
         if version >= 7 {
             w.buffer.put_i16(self.error_code);
@@ -103,7 +116,11 @@ impl FetchBody {
 impl FetchPartitionBody {
     /// An error.
     pub fn error(index: i32, code: i16) -> Self {
-        Self { index, error_code: code, ..Self::default() }
+        Self {
+            index,
+            error_code: code,
+            ..Self::default()
+        }
     }
 
     /// Bytes of its records.
@@ -154,7 +171,8 @@ impl Writer<'_> {
         if self.flexible {
             let mut n = len + 1;
             while n >= 0x80 {
-                self.buffer.put_u8(u8::try_from(n & 0x7f).unwrap_or(0) | 0x80);
+                self.buffer
+                    .put_u8(u8::try_from(n & 0x7f).unwrap_or(0) | 0x80);
                 n >>= 7;
             }
             self.buffer.put_u8(u8::try_from(n).unwrap_or(0));
@@ -200,13 +218,19 @@ mod tests {
     fn every_version_is_what_the_codec_reads() {
         let id = TopicId::from_u128(5);
         for version in 4..=18 {
-            let records = vec![Chunk::Bytes(Bytes::from(vec![1; 200])), Chunk::Bytes(Bytes::from("x"))];
+            let records = vec![
+                Chunk::Bytes(Bytes::from(vec![1; 200])),
+                Chunk::Bytes(Bytes::from("x")),
+            ];
             let topic = FetchTopicBody {
                 name: TopicName("topic".into()),
                 topic_id: id,
                 partitions: vec![partition(records), FetchPartitionBody::error(4, 6)],
             };
-            let body = FetchBody { error_code: 0, topics: vec![topic] };
+            let body = FetchBody {
+                error_code: 0,
+                topics: vec![topic],
+            };
             let mut chunks = Vec::new();
             body.encode(BytesMut::new(), version, &mut chunks);
             let mut wire = BytesMut::new();
@@ -221,9 +245,15 @@ mod tests {
             assert_eq!(topic.topic_id == id, version >= 13, "version {version}");
             assert_eq!(topic.topic.0.is_empty(), version >= 13);
             let p = &topic.partitions[0];
-            assert_eq!((p.partition_index, p.high_watermark, p.error_code), (3, 40, 0));
+            assert_eq!(
+                (p.partition_index, p.high_watermark, p.error_code),
+                (3, 40, 0)
+            );
             assert_eq!(p.records.as_ref().unwrap().len(), 201);
-            assert_eq!(p.diverging_epoch.end_offset, if version >= 12 { 7 } else { -1 });
+            assert_eq!(
+                p.diverging_epoch.end_offset,
+                if version >= 12 { 7 } else { -1 }
+            );
             assert_eq!(topic.partitions[1].error_code, 6);
             assert_eq!(topic.partitions[1].records.as_ref().unwrap().len(), 0);
         }

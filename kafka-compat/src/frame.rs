@@ -24,11 +24,16 @@ pub enum FrameError {
 
 /// Takes the next whole frame out of what was received; `None` where more bytes are needed.
 pub fn take(buffer: &mut BytesMut, max: usize) -> Result<Option<Bytes>, FrameError> {
-    let Some(mut length) = buffer.get(..LENGTH_LEN) else { return Ok(None) };
+    let Some(mut length) = buffer.get(..LENGTH_LEN) else {
+        return Ok(None);
+    };
     let announced = length.get_i32();
     let len = usize::try_from(announced).map_err(|_| FrameError::Negative(announced))?;
     if len > max {
-        return Err(FrameError::TooLarge { len: announced, max });
+        return Err(FrameError::TooLarge {
+            len: announced,
+            max,
+        });
     }
     if buffer.len() < LENGTH_LEN + len {
         return Ok(None);
@@ -47,7 +52,13 @@ mod tests {
         assert_eq!(take(&mut buffer, 9), Ok(Some(Bytes::from_static(&[7, 8]))));
         assert_eq!(take(&mut buffer, 9), Ok(None));
         let bad = |bytes: &[u8]| take(&mut BytesMut::from(bytes), 9);
-        assert_eq!(bad(&[0xff, 0xff, 0xff, 0xff]), Err(FrameError::Negative(-1)));
-        assert_eq!(bad(&[0, 0, 0, 10]), Err(FrameError::TooLarge { len: 10, max: 9 }));
+        assert_eq!(
+            bad(&[0xff, 0xff, 0xff, 0xff]),
+            Err(FrameError::Negative(-1))
+        );
+        assert_eq!(
+            bad(&[0, 0, 0, 10]),
+            Err(FrameError::TooLarge { len: 10, max: 9 })
+        );
     }
 }

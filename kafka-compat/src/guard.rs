@@ -42,8 +42,12 @@ pub enum Refused {
 /// Checks a request's body.
 pub fn check(api_key: i16, version: i16, body: &Bytes) -> Result<(), Refused> {
     let schema = schema::find(api_key).ok_or(Refused::Schema)?;
-    let mut walk =
-        Walk { rest: body, version, flexible: schema.is_flexible(version), elements: 0 };
+    let mut walk = Walk {
+        rest: body,
+        version,
+        flexible: schema.is_flexible(version),
+        elements: 0,
+    };
     walk.fields(&schema.fields, 0)?;
     match walk.rest.len() {
         0 => Ok(()),
@@ -54,7 +58,12 @@ pub fn check(api_key: i16, version: i16, body: &Bytes) -> Result<(), Refused> {
 /// Takes tagged fields off, unread: those of a request header.
 pub fn skip_tags(from: &mut Bytes) -> Result<(), Refused> {
     let before = from.len();
-    let mut walk = Walk { rest: from, version: 0, flexible: true, elements: 0 };
+    let mut walk = Walk {
+        rest: from,
+        version: 0,
+        flexible: true,
+        elements: 0,
+    };
     walk.tags(&[], 0)?;
     let taken = before - walk.rest.len();
     from.advance(taken);
@@ -79,7 +88,11 @@ impl<'a> Walk<'a> {
                 self.value(&field.kind, field.nullable.has(self.version), depth)?;
             }
         }
-        if self.flexible { self.tags(fields, depth) } else { Ok(()) }
+        if self.flexible {
+            self.tags(fields, depth)
+        } else {
+            Ok(())
+        }
     }
 
     fn value(&mut self, kind: &Kind, nullable: bool, depth: usize) -> Result<(), Refused> {
@@ -89,7 +102,9 @@ impl<'a> Walk<'a> {
                 None => Ok(()),
                 Some(len) => {
                     let bytes = self.skip(len)?;
-                    std::str::from_utf8(bytes).map(|_| ()).map_err(|_| Refused::Utf8)
+                    std::str::from_utf8(bytes)
+                        .map(|_| ())
+                        .map_err(|_| Refused::Utf8)
                 }
             },
             Kind::Bytes => match self.length(nullable, 4)? {
@@ -97,7 +112,9 @@ impl<'a> Walk<'a> {
                 Some(len) => self.skip(len).map(|_| ()),
             },
             Kind::Array(element) => {
-                let Some(count) = self.length(nullable, 4)? else { return Ok(()) };
+                let Some(count) = self.length(nullable, 4)? else {
+                    return Ok(());
+                };
                 self.elements = self.elements.saturating_add(count);
                 if self.elements > ELEMENTS_MAX {
                     return Err(Refused::Elements);
@@ -122,7 +139,11 @@ impl<'a> Walk<'a> {
             i64::from(self.varint()?) - 1
         } else {
             let mut bytes = self.skip(fixed)?;
-            if fixed == 2 { i64::from(bytes.get_i16()) } else { i64::from(bytes.get_i32()) }
+            if fixed == 2 {
+                i64::from(bytes.get_i16())
+            } else {
+                i64::from(bytes.get_i32())
+            }
         };
         if len == -1 && nullable {
             return Ok(None);
@@ -146,9 +167,15 @@ impl<'a> Walk<'a> {
             let tag = self.varint()?;
             let len = self.varint()? as usize;
             let bytes = self.skip(len)?;
-            let known = fields.iter().find(|f| f.tag == Some(tag) && f.tagged.has(self.version));
+            let known = fields
+                .iter()
+                .find(|f| f.tag == Some(tag) && f.tagged.has(self.version));
             if let Some(field) = known {
-                let mut inner = Walk { rest: bytes, elements: self.elements, ..*self };
+                let mut inner = Walk {
+                    rest: bytes,
+                    elements: self.elements,
+                    ..*self
+                };
                 inner.value(&field.kind, field.nullable.has(self.version), depth + 1)?;
                 self.elements = inner.elements;
                 if !inner.rest.is_empty() {
@@ -192,22 +219,36 @@ mod tests {
     fn what_the_codec_encodes_passes() {
         for version in 0..=13 {
             let topic = MetadataRequestTopic::default().with_name(Some(TopicName("t".into())));
-            let topic = if version >= 12 { topic } else { topic.with_topic_id(uuid::Uuid::nil()) };
+            let topic = if version >= 12 {
+                topic
+            } else {
+                topic.with_topic_id(uuid::Uuid::nil())
+            };
             let request = MetadataRequest::default().with_topics(Some(vec![topic]));
             let mut body = bytes::BytesMut::new();
             if request.encode(&mut body, version).is_err() {
                 continue;
             }
-            assert_eq!(check(3, version, &body.freeze()), Ok(()), "version {version}");
+            assert_eq!(
+                check(3, version, &body.freeze()),
+                Ok(()),
+                "version {version}"
+            );
         }
     }
 
     #[test]
     fn a_lying_array_is_refused_in_both_encodings() {
         let plain = Bytes::from_static(&[0x7f, 0xff, 0xff, 0xff, 0, 0]);
-        assert_eq!(check(3, 4, &plain), Err(Refused::Length(i64::from(i32::MAX))));
+        assert_eq!(
+            check(3, 4, &plain),
+            Err(Refused::Length(i64::from(i32::MAX)))
+        );
         let compact = Bytes::from_static(&[0xff, 0xff, 0xff, 0xff, 0x0f, 0, 0]);
-        assert_eq!(check(3, 9, &compact), Err(Refused::Length(i64::from(u32::MAX) - 1)));
+        assert_eq!(
+            check(3, 9, &compact),
+            Err(Refused::Length(i64::from(u32::MAX) - 1))
+        );
     }
 
     proptest! {

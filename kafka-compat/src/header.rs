@@ -47,12 +47,18 @@ impl RequestHeader {
         let version = frame.get_i16();
         let correlation_id = frame.get_i32();
         let client_id = take_client_id(frame)?;
-        let flexible = ApiKey::try_from(api_key)
-            .is_ok_and(|key| crate::api_table::find(api_key).is_some() && key.request_header_version(version) >= 2);
+        let flexible = ApiKey::try_from(api_key).is_ok_and(|key| {
+            crate::api_table::find(api_key).is_some() && key.request_header_version(version) >= 2
+        });
         if flexible {
             guard::skip_tags(frame)?;
         }
-        Ok(Self { api_key, version, correlation_id, client_id })
+        Ok(Self {
+            api_key,
+            version,
+            correlation_id,
+            client_id,
+        })
     }
 }
 
@@ -61,7 +67,9 @@ fn take_client_id(frame: &mut Bytes) -> Result<Option<String>, HeaderError> {
         return Err(HeaderError::Cut);
     }
     let len = frame.get_i16();
-    let Ok(len) = usize::try_from(len) else { return Ok(None) };
+    let Ok(len) = usize::try_from(len) else {
+        return Ok(None);
+    };
     if frame.remaining() < len {
         return Err(HeaderError::Cut);
     }

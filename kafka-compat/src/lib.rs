@@ -2,7 +2,6 @@
 //!
 //! One seam: a [`service::Service`] answers [`request::Request`]s. Nothing here outlives a connection. Bytes from outside are
 //! walked against Kafka's own message schemas ([`guard`]) before the codec, which believes announced lengths, sees them.
-#![cfg_attr(test, expect(clippy::unwrap_used, reason = "tests stop where something is not as they expect"))]
 
 pub mod api_table;
 pub mod compress;

@@ -42,17 +42,27 @@ pub fn due_time(
     now_ms: i64,
     max_delay_ms: i64,
 ) -> Result<Option<DueTime>, HeaderRefused> {
-    if let Some(name) = NOT_YET.iter().find(|name| record.last_header(name).is_some()) {
-        return Err(HeaderRefused::Malformed(format!("header {name} is not supported yet")));
+    if let Some(name) = NOT_YET
+        .iter()
+        .find(|name| record.last_header(name).is_some())
+    {
+        return Err(HeaderRefused::Malformed(format!(
+            "header {name} is not supported yet"
+        )));
     }
     if let Some(id) = record.last_header(MESSAGE_ID) {
         let len = id.as_ref().map_or(0, Bytes::len);
         if !(1..=MESSAGE_ID_LEN_MAX).contains(&len) {
-            let why = format!("header {MESSAGE_ID} has {len} bytes, allowed are 1 to {MESSAGE_ID_LEN_MAX}");
+            let why = format!(
+                "header {MESSAGE_ID} has {len} bytes, allowed are 1 to {MESSAGE_ID_LEN_MAX}"
+            );
             return Err(HeaderRefused::Malformed(why));
         }
     }
-    let due = match (record.last_header(DELIVER_AT), record.last_header(DELIVER_AFTER)) {
+    let due = match (
+        record.last_header(DELIVER_AT),
+        record.last_header(DELIVER_AFTER),
+    ) {
         (None, None) => return Ok(None),
         (Some(_), Some(_)) => {
             let why = format!("headers {DELIVER_AT} and {DELIVER_AFTER} exclude each other");
@@ -64,7 +74,9 @@ pub fn due_time(
         }
     };
     if due.saturating_sub(now_ms) > max_delay_ms {
-        let why = format!("due at {due} is more than schedule.max.delay.ms {max_delay_ms} after {now_ms}");
+        let why = format!(
+            "due at {due} is more than schedule.max.delay.ms {max_delay_ms} after {now_ms}"
+        );
         return Err(HeaderRefused::TooFar(why));
     }
     Ok(Some(DueTime(due)))
@@ -86,7 +98,9 @@ fn deliver_at(value: &Bytes) -> Result<i64, HeaderRefused> {
     } else if let Ok(bytes) = <[u8; 8]>::try_from(&value[..]) {
         i64::from_be_bytes(bytes)
     } else {
-        return Err(malformed("is neither epoch milliseconds, nor RFC 3339 with offset, nor 8 bytes"));
+        return Err(malformed(
+            "is neither epoch milliseconds, nor RFC 3339 with offset, nor 8 bytes",
+        ));
     };
     if millis < MILLIS_MIN {
         return Err(malformed("is no time in milliseconds (is it in seconds?)"));
@@ -127,7 +141,11 @@ fn rfc3339(value: &[u8]) -> Option<i64> {
     let millis = at.as_millisecond();
     // Rounded up: never early. `as_millisecond` rounds towards zero.
     let exact = at.as_nanosecond().rem_euclid(1_000_000) == 0;
-    Some(if exact || millis < 0 { millis } else { millis + 1 })
+    Some(if exact || millis < 0 {
+        millis
+    } else {
+        millis + 1
+    })
 }
 
 #[cfg(test)]
@@ -140,9 +158,17 @@ mod tests {
     fn due(headers: &[(&'static str, &'static [u8])]) -> Result<Option<i64>, String> {
         let headers = headers
             .iter()
-            .map(|(k, v)| (Bytes::from_static(k.as_bytes()), Some(Bytes::from_static(v))))
+            .map(|(k, v)| {
+                (
+                    Bytes::from_static(k.as_bytes()),
+                    Some(Bytes::from_static(v)),
+                )
+            })
             .collect();
-        let record = Record { headers, ..Record::default() };
+        let record = Record {
+            headers,
+            ..Record::default()
+        };
         match due_time(&record, NOW, MAX) {
             Ok(due) => Ok(due.map(|d| d.0)),
             Err(HeaderRefused::Malformed(why)) => Err(format!("malformed: {why}")),
@@ -155,14 +181,24 @@ mod tests {
         let at = |v| due(&[(DELIVER_AT, v)]);
         assert_eq!(at(b"1800000005000"), Ok(Some(NOW + 5_000)));
         assert_eq!(at(b"2027-01-15T08:00:05Z"), Ok(Some(NOW + 5_000)));
-        assert_eq!(at(b"2027-01-15T09:00:05.0001+01:00"), Ok(Some(NOW + 5_001)), "rounded up");
-        assert_eq!(at(&[0, 0, 1, 0xa3, 0x18, 0x5c, 0x63, 0x88]), Ok(Some(1_799_999_972_232)));
+        assert_eq!(
+            at(b"2027-01-15T09:00:05.0001+01:00"),
+            Ok(Some(NOW + 5_001)),
+            "rounded up"
+        );
+        assert_eq!(
+            at(&[0, 0, 1, 0xa3, 0x18, 0x5c, 0x63, 0x88]),
+            Ok(Some(1_799_999_972_232))
+        );
         let after = |v| due(&[(DELIVER_AFTER, v)]);
         assert_eq!(after(b"250"), Ok(Some(NOW + 250)));
         assert_eq!(after(b"1h30m"), Ok(Some(NOW + 5_400_000)));
         assert_eq!(after(b"PT15M"), Ok(Some(NOW + 900_000)));
         assert_eq!(due(&[("other", b"x")]), Ok(None));
-        assert_eq!(due(&[(DELIVER_AT, b"junk"), (DELIVER_AT, b"1800000000001")]), Ok(Some(NOW + 1)));
+        assert_eq!(
+            due(&[(DELIVER_AT, b"junk"), (DELIVER_AT, b"1800000000001")]),
+            Ok(Some(NOW + 1))
+        );
     }
 
     #[test]
@@ -186,8 +222,16 @@ mod tests {
             assert!(why.starts_with("malformed: header"), "{headers:?}: {why}");
         }
         assert!(due(&[(DELIVER_AFTER, b"400d")]).is_err());
-        assert!(due(&[(DELIVER_AT, b"1900000000000")]).unwrap_err().starts_with("too far"));
-        assert!(due(&[(DELIVER_AFTER, b"31622400001")]).unwrap_err().starts_with("too far"));
+        assert!(
+            due(&[(DELIVER_AT, b"1900000000000")])
+                .unwrap_err()
+                .starts_with("too far")
+        );
+        assert!(
+            due(&[(DELIVER_AFTER, b"31622400001")])
+                .unwrap_err()
+                .starts_with("too far")
+        );
         assert_eq!(due(&[(DELIVER_AFTER, b"31622400000")]), Ok(Some(NOW + MAX)));
     }
 }

@@ -5,9 +5,10 @@ use bytes::Bytes;
 use memchr::memmem;
 use storage::{
     batch::{
-        ATTR_FIRE, ATTR_HIDDEN, ATTR_LOG_APPEND_TIME, BatchError, BatchHeader, BatchView, seal_header,
+        ATTR_FIRE, ATTR_HIDDEN, ATTR_LOG_APPEND_TIME, BatchError, BatchHeader, BatchView,
+        seal_header,
     },
-    record::RecordIter,
+    record::{Record, RecordIter},
 };
 
 use crate::{compress, record_headers::PREFIX, split, walk};
@@ -58,11 +59,19 @@ pub struct Refusal {
 
 impl Refusal {
     pub(crate) fn whole(code: i16, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), record_errors: Vec::new() }
+        Self {
+            code,
+            message: message.into(),
+            record_errors: Vec::new(),
+        }
     }
 
     pub(crate) fn of_record(code: i16, index: i32, message: String) -> Self {
-        Self { code, record_errors: vec![(index, message.clone())], message }
+        Self {
+            code,
+            record_errors: vec![(index, message.clone())],
+            message,
+        }
     }
 }
 
@@ -78,31 +87,51 @@ pub struct Checked {
 /// Judges one partition's records.
 pub fn check_produce(records: Option<Bytes>, rules: &RecordRules) -> Result<Checked, Refusal> {
     let bytes = records.filter(|b| !b.is_empty()).ok_or_else(|| {
-        Refusal::whole(INVALID_RECORD, "there must be exactly one record batch per partition")
+        Refusal::whole(
+            INVALID_RECORD,
+            "there must be exactly one record batch per partition",
+        )
     })?;
     if bytes.len() > rules.max_message_bytes {
-        let why = format!("the batch has {} bytes, max.message.bytes is {}", bytes.len(), rules.max_message_bytes);
+        let why = format!(
+            "the batch has {} bytes, max.message.bytes is {}",
+            bytes.len(),
+            rules.max_message_bytes
+        );
         return Err(Refusal::whole(MESSAGE_TOO_LARGE, why));
     }
     let mut batch = BatchView::parse(bytes).map_err(|error| match error {
-        BatchError::Magic(_) | BatchError::Trailing(_) => Refusal::whole(INVALID_RECORD, error.to_string()),
+        BatchError::Magic(_) | BatchError::Trailing(_) => {
+            Refusal::whole(INVALID_RECORD, error.to_string())
+        }
         BatchError::Short { .. } | BatchError::Length(_) => {
             Refusal::whole(CORRUPT_MESSAGE, error.to_string())
         }
     })?;
     check_codec(&batch.header, rules)?;
     if !batch.verify_crc() {
-        return Err(Refusal::whole(CORRUPT_MESSAGE, "the batch's checksum does not fit"));
+        return Err(Refusal::whole(
+            CORRUPT_MESSAGE,
+            "the batch's checksum does not fit",
+        ));
     }
     check_header(&batch.header)?;
-    let plain = compress::decompress(batch.header.compression(), &batch.records(), PLAIN_BYTES_MAX)
-        .map_err(|e| Refusal::whole(INVALID_RECORD, format!("decompressing the batch: {e}")))?;
+    let plain = compress::decompress(
+        batch.header.compression(),
+        &batch.records(),
+        PLAIN_BYTES_MAX,
+    )
+    .map_err(|e| Refusal::whole(INVALID_RECORD, format!("decompressing the batch: {e}")))?;
     check_records(&batch.header, &plain, rules)?;
     if rules.log_append_time {
         batch.header = stamp_append_time(&batch, rules.now_ms);
     }
     let hit = rules.inspect && memmem::find(&plain, PREFIX.as_bytes()).is_some();
-    let held = if hit { split::split(&batch, plain, rules)? } else { None };
+    let held = if hit {
+        split::split(&batch, plain, rules)?
+    } else {
+        None
+    };
     Ok(Checked { batch, held })
 }
 
@@ -162,7 +191,10 @@ fn check_records(header: &BatchHeader, plain: &[u8], rules: &RecordRules) -> Res
         expected += 1;
     });
     if !whole {
-        return Err(Refusal::whole(INVALID_RECORD, "the batch's records do not fill it exactly"));
+        return Err(Refusal::whole(
+            INVALID_RECORD,
+            "the batch's records do not fill it exactly",
+        ));
     }
     if let Some(index) = bad_offset {
         let why = "inner record offsets must increase by one".to_owned();
@@ -170,7 +202,11 @@ fn check_records(header: &BatchHeader, plain: &[u8], rules: &RecordRules) -> Res
     }
     if !bad_times.is_empty() {
         let message = "One or more records have been rejected due to invalid timestamp".to_owned();
-        return Err(Refusal { code: INVALID_TIMESTAMP, message, record_errors: bad_times });
+        return Err(Refusal {
+            code: INVALID_TIMESTAMP,
+            message,
+            record_errors: bad_times,
+        });
     }
     Ok(())
 }
@@ -195,11 +231,15 @@ pub fn first_record_at_or_after(
     batch: &BatchView,
     timestamp: i64,
 ) -> Result<Option<(i64, i64)>, Unreadable> {
-    Ok(offsets_and_times(batch)?.into_iter().find(|(_, at)| *at >= timestamp))
+    Ok(offsets_and_times(batch)?
+        .into_iter()
+        .find(|(_, at)| *at >= timestamp))
 }
 
 /// The first record of a stored batch that has its largest timestamp: its offset and timestamp.
-pub fn first_record_with_max_timestamp(batch: &BatchView) -> Result<Option<(i64, i64)>, Unreadable> {
+pub fn first_record_with_max_timestamp(
+    batch: &BatchView,
+) -> Result<Option<(i64, i64)>, Unreadable> {
     let records = offsets_and_times(batch)?;
     let max = records.iter().map(|(_, at)| *at).max();
     Ok(records.into_iter().find(|(_, at)| Some(*at) == max))
@@ -207,20 +247,26 @@ pub fn first_record_with_max_timestamp(batch: &BatchView) -> Result<Option<(i64,
 
 fn offsets_and_times(batch: &BatchView) -> Result<Vec<(i64, i64)>, Unreadable> {
     let header = &batch.header;
-    let unreadable = Unreadable(header.base_offset);
+    let time = |record: &Record| {
+        if header.log_append_time() {
+            header.max_timestamp
+        } else {
+            header.base_timestamp.saturating_add(record.timestamp_delta)
+        }
+    };
+    Ok(decode(batch)?
+        .iter()
+        .map(|r| (header.base_offset + i64::from(r.offset_delta), time(r)))
+        .collect())
+}
+
+/// All records of a stored batch, decompressed.
+pub fn decode(batch: &BatchView) -> Result<Vec<Record>, Unreadable> {
+    let header = &batch.header;
+    let unreadable = || Unreadable(header.base_offset);
     let plain = compress::decompress(header.compression(), &batch.records(), PLAIN_BYTES_MAX)
-        .map_err(|_| Unreadable(header.base_offset))?;
-    let records: Result<Vec<_>, _> = RecordIter::new(plain, header.records_count)
-        .map(|record| {
-            record.map(|r| {
-                let at = if header.log_append_time() {
-                    header.max_timestamp
-                } else {
-                    header.base_timestamp.saturating_add(r.timestamp_delta)
-                };
-                (header.base_offset + i64::from(r.offset_delta), at)
-            })
-        })
-        .collect();
-    records.map_err(|_| unreadable)
+        .map_err(|_| unreadable())?;
+    RecordIter::new(plain, header.records_count)
+        .collect::<Result<_, _>>()
+        .map_err(|_| unreadable())
 }

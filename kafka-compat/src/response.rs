@@ -105,14 +105,29 @@ impl Response {
                 .flat_map(|t| &t.partition_responses)
                 .map(|p| p.error_code)
                 .find(|code| *code != 0),
-            Self::Metadata(body) => body.topics.iter().map(|t| t.error_code).find(|code| *code != 0),
-            Self::ListOffsets(body) => {
-                body.topics.iter().flat_map(|t| &t.partitions).map(|p| p.error_code).find(|c| *c != 0)
-            }
+            Self::Metadata(body) => body
+                .topics
+                .iter()
+                .map(|t| t.error_code)
+                .find(|code| *code != 0),
+            Self::ListOffsets(body) => body
+                .topics
+                .iter()
+                .flat_map(|t| &t.partitions)
+                .map(|p| p.error_code)
+                .find(|c| *c != 0),
             Self::CreateTopics(body) => body.topics.iter().map(|t| t.error_code).find(|c| *c != 0),
-            Self::DeleteTopics(body) => body.responses.iter().map(|t| t.error_code).find(|c| *c != 0),
-            Self::CreatePartitions(body) => body.results.iter().map(|t| t.error_code).find(|c| *c != 0),
-            Self::DescribeConfigs(body) => body.results.iter().map(|t| t.error_code).find(|c| *c != 0),
+            Self::DeleteTopics(body) => body
+                .responses
+                .iter()
+                .map(|t| t.error_code)
+                .find(|c| *c != 0),
+            Self::CreatePartitions(body) => {
+                body.results.iter().map(|t| t.error_code).find(|c| *c != 0)
+            }
+            Self::DescribeConfigs(body) => {
+                body.results.iter().map(|t| t.error_code).find(|c| *c != 0)
+            }
             Self::InitProducerId(body) => Some(body.error_code),
             Self::FindCoordinator(body) => Some(body.error_code),
             Self::DescribeCluster(body) => Some(body.error_code),

@@ -51,7 +51,10 @@ impl Versions {
         let Some(text) = text else { return Self::NONE };
         let number = |s: &str| s.trim().parse::<i16>().ok();
         if let Some(from) = text.strip_suffix('+').and_then(number) {
-            return Self { min: from, max: i16::MAX };
+            return Self {
+                min: from,
+                max: i16::MAX,
+            };
         }
         let (min, max) = text.split_once('-').unwrap_or((text, text));
         match (number(min), number(max)) {
@@ -115,7 +118,8 @@ const FILES: [&str; 13] = [
 /// The schema of an API's requests.
 pub(crate) fn find(api_key: i16) -> Option<&'static Schema> {
     static ALL: OnceLock<HashMap<i16, Schema>> = OnceLock::new();
-    ALL.get_or_init(|| FILES.iter().filter_map(|file| parse(file)).collect()).get(&api_key)
+    ALL.get_or_init(|| FILES.iter().filter_map(|file| parse(file)).collect())
+        .get(&api_key)
 }
 
 fn parse(file: &str) -> Option<(i16, Schema)> {

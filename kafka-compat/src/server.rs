@@ -71,12 +71,16 @@ struct Counted<S: Service> {
 impl<S: Service> Counted<S> {
     fn new(open: &Arc<AtomicUsize>, service: &Arc<S>) -> Self {
         service.on_connections(open.fetch_add(1, Ordering::Relaxed) + 1);
-        Self { open: Arc::clone(open), service: Arc::clone(service) }
+        Self {
+            open: Arc::clone(open),
+            service: Arc::clone(service),
+        }
     }
 }
 
 impl<S: Service> Drop for Counted<S> {
     fn drop(&mut self) {
-        self.service.on_connections(self.open.fetch_sub(1, Ordering::Relaxed) - 1);
+        self.service
+            .on_connections(self.open.fetch_sub(1, Ordering::Relaxed) - 1);
     }
 }

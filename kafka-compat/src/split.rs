@@ -15,7 +15,11 @@ use crate::{
 
 /// Headers that only the broker may write: taken off a record that is being held, so that a consumer can republish what it
 /// got with a new delay.
-const BROKERS_OWN: [&str; 3] = ["chronos-due-at", "chronos-schedule-id", "chronos-created-at"];
+const BROKERS_OWN: [&str; 3] = [
+    "chronos-due-at",
+    "chronos-schedule-id",
+    "chronos-created-at",
+];
 
 /// A batch of which some records wait.
 #[derive(Debug)]
@@ -51,7 +55,8 @@ pub(crate) fn split(
     let mut held = Vec::new();
     let mut rest = Vec::new();
     for (index, record) in (0i32..).zip(RecordIter::new(plain, header.records_count)) {
-        let record = record.map_err(|e| Refusal::of_record(INVALID_RECORD, index, e.to_string()))?;
+        let record =
+            record.map_err(|e| Refusal::of_record(INVALID_RECORD, index, e.to_string()))?;
         let due = due_time(&record, rules.now_ms, rules.max_delay_ms).map_err(|why| match why {
             HeaderRefused::Malformed(why) => Refusal::of_record(INVALID_RECORD, index, why),
             HeaderRefused::TooFar(why) => Refusal::of_record(INVALID_TIMESTAMP, index, why),
@@ -65,23 +70,36 @@ pub(crate) fn split(
         return Ok(None);
     }
     let rest = rebuild(&header, &rest)?;
-    Ok(Some(HeldBatch { original: header, records: held, rest }))
+    Ok(Some(HeldBatch {
+        original: header,
+        records: held,
+        rest,
+    }))
 }
 
 fn hold(header: &BatchHeader, mut record: Record, due: DueTime, rules: &RecordRules) -> HeldRecord {
-    record.headers.retain(|(key, _)| !BROKERS_OWN.iter().any(|own| own.as_bytes() == key));
+    record
+        .headers
+        .retain(|(key, _)| !BROKERS_OWN.iter().any(|own| own.as_bytes() == key));
     let created = if rules.log_append_time {
         rules.now_ms
     } else {
         header.base_timestamp.saturating_add(record.timestamp_delta)
     };
-    HeldRecord { offset_delta: record.offset_delta, due, created: TimestampMs(created), record }
+    HeldRecord {
+        offset_delta: record.offset_delta,
+        due,
+        created: TimestampMs(created),
+        record,
+    }
 }
 
 /// The rest keeps base offset, deltas and base sequence; it ends at its last record, since a batch that reaches over a hole
 /// makes some clients step one offset a fetch.
 fn rebuild(original: &BatchHeader, rest: &[Record]) -> Result<Option<BatchView>, Refusal> {
-    let Some(last) = rest.last() else { return Ok(None) };
+    let Some(last) = rest.last() else {
+        return Ok(None);
+    };
     let mut plain = Vec::new();
     for record in rest {
         record.encode(&mut plain);
@@ -100,5 +118,7 @@ fn rebuild(original: &BatchHeader, rest: &[Record]) -> Result<Option<BatchView>,
         ..*original
     };
     let batch = BatchView::parse(build_batch(header, &packed));
-    batch.map(Some).map_err(|e| Refusal::whole(INVALID_RECORD, e.to_string()))
+    batch
+        .map(Some)
+        .map_err(|e| Refusal::whole(INVALID_RECORD, e.to_string()))
 }

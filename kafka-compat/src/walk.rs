@@ -10,18 +10,30 @@ pub(crate) struct Outline {
 /// Calls `each` for every one of `count` records; false where the bytes are not exactly those.
 pub(crate) fn outlines(mut bytes: &[u8], count: i32, mut each: impl FnMut(Outline)) -> bool {
     for _ in 0..count {
-        let Some(len) = varint(&mut bytes).and_then(|n| usize::try_from(n).ok()) else { return false };
-        let Some((mut record, rest)) = bytes.split_at_checked(len) else { return false };
+        let Some(len) = varint(&mut bytes).and_then(|n| usize::try_from(n).ok()) else {
+            return false;
+        };
+        let Some((mut record, rest)) = bytes.split_at_checked(len) else {
+            return false;
+        };
         bytes = rest;
         // The attributes are unused.
-        let Some((_, fields)) = record.split_first() else { return false };
+        let Some((_, fields)) = record.split_first() else {
+            return false;
+        };
         record = fields;
-        let (Some(timestamp_delta), Some(offset_delta)) = (varint(&mut record), varint(&mut record))
+        let (Some(timestamp_delta), Some(offset_delta)) =
+            (varint(&mut record), varint(&mut record))
         else {
             return false;
         };
-        let Ok(offset_delta) = i32::try_from(offset_delta) else { return false };
-        each(Outline { timestamp_delta, offset_delta });
+        let Ok(offset_delta) = i32::try_from(offset_delta) else {
+            return false;
+        };
+        each(Outline {
+            timestamp_delta,
+            offset_delta,
+        });
     }
     bytes.is_empty()
 }

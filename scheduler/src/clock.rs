@@ -20,8 +20,13 @@ pub struct SystemClock;
 
 impl Clock for SystemClock {
     fn wall(&self) -> TimestampMs {
-        #[expect(clippy::disallowed_methods, reason = "the one place that reads the clock")]
-        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the one place that reads the clock"
+        )]
+        let since_epoch = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
         TimestampMs(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
     }
 }

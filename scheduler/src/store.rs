@@ -83,8 +83,14 @@ mod tests {
 
     fn entry(due: i64, id: i64) -> TimerEntry {
         TimerEntry {
-            key: TimerKey { due: DueTime(due), id: ScheduleId(id) },
-            place: Place { hold: Offset(id), index: 0 },
+            key: TimerKey {
+                due: DueTime(due),
+                id: ScheduleId(id),
+            },
+            place: Place {
+                hold: Offset(id),
+                index: 0,
+            },
         }
     }
 
@@ -94,7 +100,11 @@ mod tests {
         for id in [3, 1, 2] {
             store.insert(entry(10, id));
         }
-        let ids: Vec<_> = store.pop_due(TimestampMs(10), 9).iter().map(|e| e.key.id.0).collect();
+        let ids: Vec<_> = store
+            .pop_due(TimestampMs(10), 9)
+            .iter()
+            .map(|e| e.key.id.0)
+            .collect();
         assert_eq!(ids, [1, 2, 3]);
     }
 
@@ -102,7 +112,13 @@ mod tests {
     fn a_carried_hold_counts_once_at_its_later_place() {
         let mut store = TimerStore::default();
         store.insert(entry(10, 1));
-        let carried = TimerEntry { place: Place { hold: Offset(99), index: 4 }, ..entry(10, 1) };
+        let carried = TimerEntry {
+            place: Place {
+                hold: Offset(99),
+                index: 4,
+            },
+            ..entry(10, 1)
+        };
         store.insert(carried);
         assert_eq!(store.pop_due(TimestampMs(10), 9), [carried]);
     }

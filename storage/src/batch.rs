@@ -68,7 +68,10 @@ pub enum BatchError {
 
 /// The header of a v2 batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the fields are the wire's own, drawn at the top of this file")]
+#[expect(
+    missing_docs,
+    reason = "the fields are the wire's own, drawn at the top of this file"
+)]
 pub struct BatchHeader {
     pub base_offset: i64,
     pub batch_length: i32,
@@ -92,7 +95,10 @@ impl BatchHeader {
             // A legacy message is shorter: name its magic rather than its length.
             return Err(match bytes.get(16) {
                 Some(&magic) if magic < 2 => BatchError::Magic(magic.cast_signed()),
-                _ => BatchError::Short { need: HEADER_LEN, have: bytes.len() },
+                _ => BatchError::Short {
+                    need: HEADER_LEN,
+                    have: bytes.len(),
+                },
             });
         };
         let header = Self {
@@ -147,7 +153,8 @@ impl BatchHeader {
 
     /// The offset of the last record, or of the last one the frame covers.
     pub fn last_offset(&self) -> i64 {
-        self.base_offset.saturating_add(i64::from(self.last_offset_delta))
+        self.base_offset
+            .saturating_add(i64::from(self.last_offset_delta))
     }
 
     /// The codec's number: 0 none, 1 gzip, 2 snappy, 3 lz4, 4 zstd; 5 to 7 are unknown.
@@ -201,7 +208,10 @@ impl BatchView {
         let header = BatchHeader::parse(&bytes)?;
         let need = header.total_len();
         if bytes.len() < need {
-            return Err(BatchError::Short { need, have: bytes.len() });
+            return Err(BatchError::Short {
+                need,
+                have: bytes.len(),
+            });
         }
         if bytes.len() > need {
             return Err(BatchError::Trailing(bytes.len() - need));
@@ -211,7 +221,9 @@ impl BatchView {
 
     /// Whether the checksum fits the bytes.
     pub fn verify_crc(&self) -> bool {
-        self.bytes.get(CRC_START..).is_some_and(|b| crc32c::crc32c(b) == self.header.crc)
+        self.bytes
+            .get(CRC_START..)
+            .is_some_and(|b| crc32c::crc32c(b) == self.header.crc)
     }
 
     /// The bytes after the header; compressed where the header says so.
@@ -277,7 +289,10 @@ mod tests {
         assert_eq!(view.header.compression(), 4);
         assert!(view.header.is_hidden());
         assert!(!view.header.is_fire());
-        assert_eq!(BatchHeader::parse(&view.header.encode()).unwrap(), view.header);
+        assert_eq!(
+            BatchHeader::parse(&view.header.encode()).unwrap(),
+            view.header
+        );
     }
 
     #[test]
@@ -299,7 +314,10 @@ mod tests {
     fn bytes_after_the_batch_are_refused() {
         let mut bytes = build_batch(header(1), b"records").to_vec();
         bytes.push(0);
-        assert_eq!(BatchView::parse(bytes.into()).unwrap_err(), BatchError::Trailing(1));
+        assert_eq!(
+            BatchView::parse(bytes.into()).unwrap_err(),
+            BatchError::Trailing(1)
+        );
     }
 
     proptest! {

@@ -80,9 +80,14 @@ impl DataDir {
             let bytes = std::fs::read(&node_file).map_err(io(&node_file))?;
             check_node_file(&node_file, &bytes, node_id)?;
         } else {
-            let node = NodeFile { format: FORMAT, node_id };
-            let json = serde_json::to_vec_pretty(&node)
-                .map_err(|e| DataDirError::Foreign { path: node_file.clone(), why: e.to_string() })?;
+            let node = NodeFile {
+                format: FORMAT,
+                node_id,
+            };
+            let json = serde_json::to_vec_pretty(&node).map_err(|e| DataDirError::Foreign {
+                path: node_file.clone(),
+                why: e.to_string(),
+            })?;
             checkpoint::replace(&RealDisk, &node_file, &json).map_err(io(&node_file))?;
         }
         Ok(Self { path, _lock: lock })
@@ -106,7 +111,10 @@ impl DataDir {
 
 fn lock(dir: &Path) -> Result<File, DataDirError> {
     let path = dir.join("lock");
-    let io = |source| DataDirError::Io { path: path.clone(), source };
+    let io = |source| DataDirError::Io {
+        path: path.clone(),
+        source,
+    };
     let mut file = OpenOptions::new()
         .read(true)
         .write(true)
@@ -120,7 +128,10 @@ fn lock(dir: &Path) -> Result<File, DataDirError> {
             let mut pid = String::new();
             // Only to name the holder; an unreadable file still means that it is held.
             let _ = file.read_to_string(&mut pid);
-            return Err(DataDirError::InUse { path: dir.to_path_buf(), pid: pid.trim().to_owned() });
+            return Err(DataDirError::InUse {
+                path: dir.to_path_buf(),
+                pid: pid.trim().to_owned(),
+            });
         }
         Err(TryLockError::Error(error)) => return Err(io(error)),
     }
@@ -131,13 +142,22 @@ fn lock(dir: &Path) -> Result<File, DataDirError> {
 }
 
 fn check_node_file(path: &Path, bytes: &[u8], node_id: i32) -> Result<(), DataDirError> {
-    let foreign = |why: String| DataDirError::Foreign { path: path.to_path_buf(), why };
+    let foreign = |why: String| DataDirError::Foreign {
+        path: path.to_path_buf(),
+        why,
+    };
     let node: NodeFile = serde_json::from_slice(bytes).map_err(|e| foreign(e.to_string()))?;
     if node.format != FORMAT {
-        return Err(foreign(format!("format {} is not {FORMAT}, the one this release reads", node.format)));
+        return Err(foreign(format!(
+            "format {} is not {FORMAT}, the one this release reads",
+            node.format
+        )));
     }
     if node.node_id != node_id {
-        return Err(foreign(format!("it belongs to node {}, not {node_id}", node.node_id)));
+        return Err(foreign(format!(
+            "it belongs to node {}, not {node_id}",
+            node.node_id
+        )));
     }
     Ok(())
 }
@@ -151,7 +171,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let held = DataDir::open(dir.path(), 1).unwrap();
         let refused = DataDir::open(dir.path(), 1).unwrap_err();
-        assert!(refused.to_string().contains(&format!("process {}", std::process::id())));
+        assert!(
+            refused
+                .to_string()
+                .contains(&format!("process {}", std::process::id()))
+        );
         drop(held);
         DataDir::open(dir.path(), 1).unwrap();
     }
@@ -162,7 +186,15 @@ mod tests {
         drop(DataDir::open(dir.path(), 1).unwrap());
         let file = dir.path().join("1/node.json");
         std::fs::write(&file, r#"{"format":2,"node_id":1}"#).unwrap();
-        assert!(DataDir::open(dir.path(), 1).unwrap_err().to_string().contains("format 2"));
-        assert_eq!(std::fs::read_to_string(&file).unwrap(), r#"{"format":2,"node_id":1}"#);
+        assert!(
+            DataDir::open(dir.path(), 1)
+                .unwrap_err()
+                .to_string()
+                .contains("format 2")
+        );
+        assert_eq!(
+            std::fs::read_to_string(&file).unwrap(),
+            r#"{"format":2,"node_id":1}"#
+        );
     }
 }

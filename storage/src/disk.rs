@@ -74,12 +74,18 @@ pub struct RealDisk;
 impl Disk for RealDisk {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
         let mut options = OpenOptions::new();
-        options.read(true).write(mode != OpenMode::Read).create(mode == OpenMode::Create);
+        options
+            .read(true)
+            .write(mode != OpenMode::Read)
+            .create(mode == OpenMode::Create);
         Ok(Arc::new(RealFile(options.truncate(false).open(path)?)))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        #[expect(clippy::disallowed_methods, reason = "callers sync the folder; this is the disk itself")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "callers sync the folder; this is the disk itself"
+        )]
         std::fs::rename(from, to)
     }
 
@@ -95,7 +101,10 @@ impl Disk for RealDisk {
         let mut names = Vec::new();
         for entry in std::fs::read_dir(dir)? {
             let entry = entry?;
-            names.push((entry.file_name().to_string_lossy().into_owned(), entry.file_type()?.is_dir()));
+            names.push((
+                entry.file_name().to_string_lossy().into_owned(),
+                entry.file_type()?.is_dir(),
+            ));
         }
         names.sort();
         Ok(names)

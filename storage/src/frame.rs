@@ -98,7 +98,10 @@ impl UnitHead {
         if b.remaining() < 6 {
             return Err(FrameError::Cut);
         }
-        Ok(Some(Self { following_bytes: b.get_u32(), following_frames: b.get_u16() }))
+        Ok(Some(Self {
+            following_bytes: b.get_u32(),
+            following_frames: b.get_u16(),
+        }))
     }
 }
 
@@ -154,7 +157,11 @@ impl HoldFrame {
         let id_base = b.get_i64();
         let block_count = b.get_u32();
         let base = view.header.base_offset;
-        let id_base = if id_base == ID_BASE_OWN { base } else { id_base };
+        let id_base = if id_base == ID_BASE_OWN {
+            base
+        } else {
+            id_base
+        };
         let count = usize::try_from(view.header.records_count).map_err(|_| FrameError::Cut)?;
         if count.saturating_mul(ENTRY_LEN) > b.remaining() {
             return Err(FrameError::Cut);
@@ -237,7 +244,10 @@ pub fn encode_hold(
     let mut body = Vec::with_capacity(
         HOLD_HEAD_LEN
             + holds.len() * ENTRY_LEN
-            + blocks.iter().map(|b| b.len() + BLOCK_HEAD_LEN).sum::<usize>(),
+            + blocks
+                .iter()
+                .map(|b| b.len() + BLOCK_HEAD_LEN)
+                .sum::<usize>(),
     );
     put_kind(&mut body, KIND_HOLD);
     body.put_u32(narrow(following.iter().sum()));
@@ -327,7 +337,10 @@ impl CancelFrame {
                 },
             ));
         }
-        Ok(Some(Self { request_id, entries }))
+        Ok(Some(Self {
+            request_id,
+            entries,
+        }))
     }
 
     /// The body; the caller puts it behind a header with [`ATTR_HIDDEN`].
@@ -397,7 +410,11 @@ fn read_blocks(b: &mut Bytes, count: u32) -> Result<Vec<Block>, FrameError> {
         if stored > b.remaining() {
             return Err(FrameError::Cut);
         }
-        blocks.push(Block { codec, crc, stored: b.split_to(stored) });
+        blocks.push(Block {
+            codec,
+            crc,
+            stored: b.split_to(stored),
+        });
     }
     Ok(blocks)
 }
@@ -436,12 +453,18 @@ mod tests {
             offset_delta: delta,
             due: DueTime(1_000 + i64::from(delta)),
             created: TimestampMs(15),
-            record: Record { value: Some(vec![7; value_len].into()), ..Record::default() },
+            record: Record {
+                value: Some(vec![7; value_len].into()),
+                ..Record::default()
+            },
         }
     }
 
     fn stored_at(base: i64, header: BatchHeader, body: &Bytes) -> BatchView {
-        let header = BatchHeader { base_offset: base, ..header };
+        let header = BatchHeader {
+            base_offset: base,
+            ..header
+        };
         BatchView::parse(build_batch(header, body)).unwrap()
     }
 
@@ -456,11 +479,19 @@ mod tests {
         for (i, hold) in holds.iter().enumerate() {
             let record = frame.record(i).unwrap();
             assert_eq!(record.value, hold.record.value);
-            assert_eq!((record.offset_delta, record.timestamp_delta), (hold.offset_delta, 15));
+            assert_eq!(
+                (record.offset_delta, record.timestamp_delta),
+                (hold.offset_delta, 15)
+            );
         }
-        let head = UnitHead::parse(&view.header, &view.records()).unwrap().unwrap();
+        let head = UnitHead::parse(&view.header, &view.records())
+            .unwrap()
+            .unwrap();
         assert_eq!((head.following_bytes, head.following_frames), (300, 2));
-        assert_eq!((view.header.last_offset_delta, view.header.base_sequence), (5, 3));
+        assert_eq!(
+            (view.header.last_offset_delta, view.header.base_sequence),
+            (5, 3)
+        );
         assert_eq!(CancelFrame::parse(&view), Ok(None));
     }
 
@@ -484,7 +515,10 @@ mod tests {
                 (ScheduleId(3), CancelAction::Replaced),
             ],
         };
-        let header = BatchHeader { attributes: ATTR_HIDDEN, ..original(3) };
+        let header = BatchHeader {
+            attributes: ATTR_HIDDEN,
+            ..original(3)
+        };
         let view = stored_at(9, header, &cancel.encode());
         assert_eq!(CancelFrame::parse(&view), Ok(Some(cancel)));
         assert_eq!(UnitHead::parse(&view.header, &view.records()), Ok(None));
@@ -492,11 +526,17 @@ mod tests {
 
     #[test]
     fn a_later_version_is_refused_by_name() {
-        let header = BatchHeader { attributes: ATTR_HIDDEN, ..original(0) };
+        let header = BatchHeader {
+            attributes: ATTR_HIDDEN,
+            ..original(0)
+        };
         let view = stored_at(0, header, &Bytes::from_static(&[1, 2, 0, 0, 0, 0]));
         assert_eq!(
             HoldFrame::parse(&view).unwrap_err(),
-            FrameError::Unknown { kind: 1, version: 2 }
+            FrameError::Unknown {
+                kind: 1,
+                version: 2
+            }
         );
     }
 

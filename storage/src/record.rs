@@ -75,7 +75,11 @@ impl Record {
 
     /// The last header of that name, as Kafka's `lastHeader`.
     pub fn last_header(&self, name: &str) -> Option<&Option<Bytes>> {
-        self.headers.iter().rev().find(|(key, _)| key == name.as_bytes()).map(|(_, value)| value)
+        self.headers
+            .iter()
+            .rev()
+            .find(|(key, _)| key == name.as_bytes())
+            .map(|(_, value)| value)
     }
 
     fn body_len(&self) -> usize {
@@ -104,7 +108,11 @@ pub struct RecordIter {
 impl RecordIter {
     /// Over the bytes after a batch's header, which announced `count` records.
     pub fn new(records: Bytes, count: i32) -> Self {
-        Self { rest: records, left: count, done: false }
+        Self {
+            rest: records,
+            left: count,
+            done: false,
+        }
     }
 }
 
@@ -150,9 +158,19 @@ fn read_record(rest: &mut Bytes) -> Result<Record, RecordError> {
         headers.push((name, read_nullable(&mut body)?));
     }
     if body.has_remaining() {
-        return Err(RecordError::Size { announced, taken: announced - body.len() });
+        return Err(RecordError::Size {
+            announced,
+            taken: announced - body.len(),
+        });
     }
-    Ok(Record { attributes, timestamp_delta, offset_delta, key, value, headers })
+    Ok(Record {
+        attributes,
+        timestamp_delta,
+        offset_delta,
+        key,
+        value,
+        headers,
+    })
 }
 
 fn read_nullable(from: &mut Bytes) -> Result<Option<Bytes>, RecordError> {
@@ -232,7 +250,9 @@ fn put_nullable(out: &mut Vec<u8>, bytes: Option<&Bytes>) {
 }
 
 fn nullable_len(bytes: Option<&Bytes>) -> usize {
-    bytes.map_or(1, |b| varlong_len(i64::try_from(b.len()).unwrap_or(i64::MAX)) + b.len())
+    bytes.map_or(1, |b| {
+        varlong_len(i64::try_from(b.len()).unwrap_or(i64::MAX)) + b.len()
+    })
 }
 
 fn varlong_len(value: i64) -> usize {
@@ -262,9 +282,16 @@ mod tests {
             proptest::option::of(bytes()),
             proptest::collection::vec((bytes(), proptest::option::of(bytes())), 0..4),
         )
-            .prop_map(|(attributes, timestamp_delta, offset_delta, key, value, headers)| {
-                Record { attributes, timestamp_delta, offset_delta, key, value, headers }
-            })
+            .prop_map(
+                |(attributes, timestamp_delta, offset_delta, key, value, headers)| Record {
+                    attributes,
+                    timestamp_delta,
+                    offset_delta,
+                    key,
+                    value,
+                    headers,
+                },
+            )
     }
 
     proptest! {
@@ -299,7 +326,10 @@ mod tests {
     #[test]
     fn the_last_of_repeated_headers_wins() {
         let header = |v: &'static str| (Bytes::from("a"), Some(Bytes::from(v)));
-        let record = Record { headers: vec![header("1"), header("2")], ..Record::default() };
+        let record = Record {
+            headers: vec![header("1"), header("2")],
+            ..Record::default()
+        };
         assert_eq!(record.last_header("a"), Some(&Some(Bytes::from("2"))));
         assert_eq!(record.last_header("b"), None);
     }

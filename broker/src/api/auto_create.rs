@@ -32,10 +32,16 @@ pub(super) fn check(broker: &Broker, wish: &Wish) -> Result<(), Refused> {
     }
     let image = broker.metadata.image();
     if image.topics.contains_key(&wish.name) {
-        return Err((Kafka::TopicAlreadyExists, format!("Topic '{}' already exists.", wish.name)));
+        return Err((
+            Kafka::TopicAlreadyExists,
+            format!("Topic '{}' already exists.", wish.name),
+        ));
     }
     if let Some(other) = topic_name::collision(&image, &wish.name) {
-        let why = format!("Topic '{}' collides with existing topic: {other}", wish.name);
+        let why = format!(
+            "Topic '{}' collides with existing topic: {other}",
+            wish.name
+        );
         return Err((Kafka::InvalidTopicException, why));
     }
     if wish.partitions < 1 {
@@ -72,11 +78,15 @@ pub(super) async fn create(broker: &Broker, wish: Wish) -> Result<TopicId, Refus
         configs: wish.configs,
     };
     match broker.metadata.propose(command).await {
-        Ok(Outcome::TopicExists) => {
-            Err((Kafka::TopicAlreadyExists, format!("Topic '{}' already exists.", wish.name)))
-        }
+        Ok(Outcome::TopicExists) => Err((
+            Kafka::TopicAlreadyExists,
+            format!("Topic '{}' already exists.", wish.name),
+        )),
         Ok(_) => {
-            broker.registry.reconciled_to(broker.metadata.image().version).await;
+            broker
+                .registry
+                .reconciled_to(broker.metadata.image().version)
+                .await;
             Ok(topic_id)
         }
         Err(error) => Err((error_code::of_metadata(&error), error.to_string())),

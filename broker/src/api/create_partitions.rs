@@ -22,9 +22,16 @@ pub(super) async fn handle(
 ) -> CreatePartitionsResponse {
     let mut results = Vec::with_capacity(request.topics.len());
     for (at, topic) in request.topics.iter().enumerate() {
-        let twice = request.topics.iter().enumerate().any(|(i, t)| i != at && t.name == topic.name);
+        let twice = request
+            .topics
+            .iter()
+            .enumerate()
+            .any(|(i, t)| i != at && t.name == topic.name);
         let grown = if twice {
-            Err((Kafka::InvalidRequest, "Duplicate topic in request.".to_owned()))
+            Err((
+                Kafka::InvalidRequest,
+                "Duplicate topic in request.".to_owned(),
+            ))
         } else {
             grow(broker, topic, request.validate_only).await
         };
@@ -68,11 +75,20 @@ async fn grow(
     if let Some(assignments) = &asked.assignments {
         let added = asked.count - now;
         if i32::try_from(assignments.len()).is_ok_and(|n| n != added) {
-            let why = format!("Attempted to add {added} additional partition(s), but only {} assignment(s) were specified.", assignments.len());
+            let why = format!(
+                "Attempted to add {added} additional partition(s), but only {} assignment(s) were specified.",
+                assignments.len()
+            );
             return Err((Kafka::InvalidReplicaAssignment, why));
         }
-        if assignments.iter().any(|a| a.broker_ids.iter().map(|b| b.0).ne([broker.node_id])) {
-            let why = format!("The manual partition assignment may name broker {} only.", broker.node_id);
+        if assignments
+            .iter()
+            .any(|a| a.broker_ids.iter().map(|b| b.0).ne([broker.node_id]))
+        {
+            let why = format!(
+                "The manual partition assignment may name broker {} only.",
+                broker.node_id
+            );
             return Err((Kafka::InvalidReplicaAssignment, why));
         }
     }
@@ -81,10 +97,16 @@ async fn grow(
     }
     let added = usize::try_from(asked.count - now).unwrap_or(0);
     let added = vec![vec![broker.node_id]; added];
-    let command = Command::CreatePartitions { topic_id: topic.id, added };
+    let command = Command::CreatePartitions {
+        topic_id: topic.id,
+        added,
+    };
     match broker.metadata.propose(command).await {
         Ok(_) => {
-            broker.registry.reconciled_to(broker.metadata.image().version).await;
+            broker
+                .registry
+                .reconciled_to(broker.metadata.image().version)
+                .await;
             Ok(())
         }
         Err(error) => Err((error_code::of_metadata(&error), error.to_string())),

@@ -34,7 +34,10 @@ pub(super) async fn handle(
     let mut results = Vec::with_capacity(request.topics.len());
     for topic in request.topics {
         let made = if times.get(topic.name.0.as_str()).is_some_and(|n| *n > 1) {
-            if results.iter().any(|r: &CreatableTopicResult| r.name == topic.name) {
+            if results
+                .iter()
+                .any(|r: &CreatableTopicResult| r.name == topic.name)
+            {
                 continue;
             }
             Err((Kafka::InvalidRequest, "Duplicate topic name.".to_owned()))
@@ -43,7 +46,7 @@ pub(super) async fn handle(
         };
         let result = CreatableTopicResult::default().with_name(topic.name);
         results.push(match made {
-            Ok(made) => describe(result, broker, version, made),
+            Ok(made) => describe(result, broker, version, &made),
             Err((code, message)) => result
                 .with_error_code(code.code())
                 .with_error_message(Some(StrBytes::from_string(message)))
@@ -61,7 +64,11 @@ struct Made {
     configs: BTreeMap<String, String>,
 }
 
-async fn make(broker: &Broker, asked: &CreatableTopic, validate_only: bool) -> Result<Made, Refused> {
+async fn make(
+    broker: &Broker,
+    asked: &CreatableTopic,
+    validate_only: bool,
+) -> Result<Made, Refused> {
     let configs = configs(asked, broker)?;
     let (partitions, replication_factor) = counts(broker, asked)?;
     let wish = Wish {
@@ -71,8 +78,17 @@ async fn make(broker: &Broker, asked: &CreatableTopic, validate_only: bool) -> R
         configs: configs.clone(),
     };
     auto_create::check(broker, &wish)?;
-    let id = if validate_only { TopicId::nil() } else { auto_create::create(broker, wish).await? };
-    Ok(Made { id, partitions, replication_factor, configs })
+    let id = if validate_only {
+        TopicId::nil()
+    } else {
+        auto_create::create(broker, wish).await?
+    };
+    Ok(Made {
+        id,
+        partitions,
+        replication_factor,
+        configs,
+    })
 }
 
 fn counts(broker: &Broker, asked: &CreatableTopic) -> Result<(i32, i16), Refused> {
@@ -91,14 +107,25 @@ fn counts(broker: &Broker, asked: &CreatableTopic) -> Result<(i32, i16), Refused
         let why = "A manual partition assignment was specified, but numPartitions or replicationFactor was not set to -1.";
         return Err((Kafka::InvalidRequest, why.into()));
     }
-    let mut indexes: Vec<i32> = asked.assignments.iter().map(|a| a.partition_index).collect();
+    let mut indexes: Vec<i32> = asked
+        .assignments
+        .iter()
+        .map(|a| a.partition_index)
+        .collect();
     indexes.sort_unstable();
     if !indexes.iter().copied().eq((0i32..).take(indexes.len())) {
         let why = "partitions should be a consecutive 0-based integer sequence";
         return Err((Kafka::InvalidReplicaAssignment, why.into()));
     }
-    if asked.assignments.iter().any(|a| a.broker_ids.iter().map(|b| b.0).ne([broker.node_id])) {
-        let why = format!("The manual partition assignment may name broker {} only.", broker.node_id);
+    if asked
+        .assignments
+        .iter()
+        .any(|a| a.broker_ids.iter().map(|b| b.0).ne([broker.node_id]))
+    {
+        let why = format!(
+            "The manual partition assignment may name broker {} only.",
+            broker.node_id
+        );
         return Err((Kafka::InvalidReplicaAssignment, why));
     }
     Ok((i32::try_from(indexes.len()).unwrap_or(i32::MAX), 1))
@@ -108,7 +135,10 @@ fn configs(asked: &CreatableTopic, broker: &Broker) -> Result<BTreeMap<String, S
     let mut configs = BTreeMap::new();
     for config in &asked.configs {
         let Some(value) = &config.value else {
-            let why = format!("Null value not supported for topic configs: {}", config.name);
+            let why = format!(
+                "Null value not supported for topic configs: {}",
+                config.name
+            );
             return Err((Kafka::InvalidConfig, why));
         };
         topic_config::validate(&config.name, value, &broker.config)
@@ -122,20 +152,22 @@ fn describe(
     result: CreatableTopicResult,
     broker: &Broker,
     version: i16,
-    made: Made,
+    made: &Made,
 ) -> CreatableTopicResult {
     let result = result.with_topic_id(made.id);
     if version < 5 {
         return result;
     }
-    let configs = topic_config::describe(&made.configs, &broker.config).into_iter().map(|entry| {
-        CreatableTopicConfigs::default()
-            .with_name(StrBytes::from_string(entry.name))
-            .with_value(entry.value.map(StrBytes::from_string))
-            .with_read_only(entry.read_only)
-            .with_config_source(entry.source)
-            .with_is_sensitive(entry.sensitive)
-    });
+    let configs = topic_config::describe(&made.configs, &broker.config)
+        .into_iter()
+        .map(|entry| {
+            CreatableTopicConfigs::default()
+                .with_name(StrBytes::from_string(entry.name))
+                .with_value(entry.value.map(StrBytes::from_string))
+                .with_read_only(entry.read_only)
+                .with_config_source(entry.source)
+                .with_is_sensitive(entry.sensitive)
+        });
     result
         .with_num_partitions(made.partitions)
         .with_replication_factor(made.replication_factor)

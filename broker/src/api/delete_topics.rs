@@ -23,9 +23,17 @@ pub(super) async fn handle(
     request: DeleteTopicsRequest,
 ) -> DeleteTopicsResponse {
     let asked: Vec<(Option<TopicName>, TopicId)> = if version >= 6 {
-        request.topics.into_iter().map(|t| (t.name, t.topic_id)).collect()
+        request
+            .topics
+            .into_iter()
+            .map(|t| (t.name, t.topic_id))
+            .collect()
     } else {
-        request.topic_names.into_iter().map(|name| (Some(name), TopicId::nil())).collect()
+        request
+            .topic_names
+            .into_iter()
+            .map(|name| (Some(name), TopicId::nil()))
+            .collect()
     };
     let mut responses = Vec::with_capacity(asked.len());
     for (name, id) in asked {
@@ -55,11 +63,21 @@ async fn delete(
     let image = broker.metadata.image();
     let topic = match name {
         Some(_) if !id.is_nil() => return Err(Kafka::InvalidRequest),
-        Some(name) => image.topics.get(name.0.as_str()).ok_or(Kafka::UnknownTopicOrPartition)?,
+        Some(name) => image
+            .topics
+            .get(name.0.as_str())
+            .ok_or(Kafka::UnknownTopicOrPartition)?,
         None => image.topic_by_id(id).ok_or(Kafka::UnknownTopicId)?,
     };
     let command = Command::DeleteTopic { topic_id: topic.id };
-    broker.metadata.propose(command).await.map_err(|e| error_code::of_metadata(&e))?;
-    broker.registry.reconciled_to(broker.metadata.image().version).await;
+    broker
+        .metadata
+        .propose(command)
+        .await
+        .map_err(|e| error_code::of_metadata(&e))?;
+    broker
+        .registry
+        .reconciled_to(broker.metadata.image().version)
+        .await;
     Ok((topic.name.clone(), topic.id))
 }

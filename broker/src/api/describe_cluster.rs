@@ -24,7 +24,10 @@ pub(super) fn handle(
         .with_cluster_authorized_operations(NO_OPERATIONS);
     if version >= 1 && request.endpoint_type != BROKERS {
         let (code, why) = if request.endpoint_type == CONTROLLERS {
-            (Kafka::MismatchedEndpointType, "The request was sent to an endpoint of type BROKER, but we wanted an endpoint of type CONTROLLER")
+            (
+                Kafka::MismatchedEndpointType,
+                "The request was sent to an endpoint of type BROKER, but we wanted an endpoint of type CONTROLLER",
+            )
         } else {
             (Kafka::UnsupportedEndpointType, "Unsupported endpoint type")
         };

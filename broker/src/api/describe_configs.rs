@@ -45,7 +45,10 @@ pub(super) fn handle(
     DescribeConfigsResponse::default().with_results(results.collect())
 }
 
-fn entries(broker: &Broker, resource: &DescribeConfigsResource) -> Result<Vec<ConfigEntry>, Refused> {
+fn entries(
+    broker: &Broker,
+    resource: &DescribeConfigsResource,
+) -> Result<Vec<ConfigEntry>, Refused> {
     let name = resource.resource_name.as_str();
     match resource.resource_type {
         TOPIC => {
@@ -54,7 +57,10 @@ fn entries(broker: &Broker, resource: &DescribeConfigsResource) -> Result<Vec<Co
             }
             let image = broker.metadata.image();
             let topic = image.topics.get(name).ok_or_else(|| {
-                (Kafka::UnknownTopicOrPartition, "This server does not host this topic-partition.".to_owned())
+                (
+                    Kafka::UnknownTopicOrPartition,
+                    "This server does not host this topic-partition.".to_owned(),
+                )
             })?;
             Ok(topic_config::describe(&topic.configs, &broker.config))
         }
@@ -62,9 +68,15 @@ fn entries(broker: &Broker, resource: &DescribeConfigsResource) -> Result<Vec<Co
         BROKER if name.parse() == Ok(broker.node_id) => Ok(broker.config.describe()),
         BROKER => Err((
             Kafka::InvalidRequest,
-            format!("Unexpected broker id, expected {} or empty string, but received {name}", broker.node_id),
+            format!(
+                "Unexpected broker id, expected {} or empty string, but received {name}",
+                broker.node_id
+            ),
         )),
-        other => Err((Kafka::InvalidRequest, format!("Unsupported resource type: {other}"))),
+        other => Err((
+            Kafka::InvalidRequest,
+            format!("Unsupported resource type: {other}"),
+        )),
     }
 }
 
@@ -100,6 +112,10 @@ fn describe(
     if version < 3 {
         return result;
     }
-    let documentation = request.include_documentation.then(|| StrBytes::from_string(entry.doc));
-    result.with_config_type(entry.config_type).with_documentation(documentation)
+    let documentation = request
+        .include_documentation
+        .then(|| StrBytes::from_string(entry.doc));
+    result
+        .with_config_type(entry.config_type)
+        .with_documentation(documentation)
 }

@@ -27,9 +27,16 @@ pub(super) fn handle(
     let names: BTreeSet<String> = if request.topics.is_empty() {
         image.topics.keys().cloned().collect()
     } else {
-        request.topics.iter().map(|t| t.name.0.to_string()).collect()
+        request
+            .topics
+            .iter()
+            .map(|t| t.name.0.to_string())
+            .collect()
     };
-    let from = request.cursor.as_ref().map(|c| (c.topic_name.0.to_string(), c.partition_index));
+    let from = request
+        .cursor
+        .as_ref()
+        .map(|c| (c.topic_name.0.to_string(), c.partition_index));
     let limit = usize::try_from(request.response_partition_limit).unwrap_or(0);
     let mut left = limit.min(broker.config.max_request_partition_size_limit);
     let mut topics = Vec::new();
@@ -58,11 +65,15 @@ pub(super) fn handle(
             break;
         }
     }
-    DescribeTopicPartitionsResponse::default().with_topics(topics).with_next_cursor(next_cursor)
+    DescribeTopicPartitionsResponse::default()
+        .with_topics(topics)
+        .with_next_cursor(next_cursor)
 }
 
 fn cursor(name: &str, partition: i32) -> Cursor {
-    Cursor::default().with_topic_name(topic_name(name)).with_partition_index(partition)
+    Cursor::default()
+        .with_topic_name(topic_name(name))
+        .with_partition_index(partition)
 }
 
 fn topic_name(name: &str) -> TopicName {
@@ -82,16 +93,20 @@ fn unknown(name: String) -> DescribeTopicPartitionsResponseTopic {
 
 fn describe(topic: &Topic, first: i32, max: usize) -> DescribeTopicPartitionsResponseTopic {
     let skip = usize::try_from(first).unwrap_or(0);
-    let partitions = (0i32..).zip(&topic.partitions).skip(skip).take(max).map(|(index, p)| {
-        DescribeTopicPartitionsResponsePartition::default()
-            .with_partition_index(index)
-            .with_leader_id(BrokerId(p.leader))
-            .with_leader_epoch(p.leader_epoch)
-            .with_replica_nodes(p.replicas.iter().copied().map(BrokerId).collect())
-            .with_isr_nodes(p.isr.iter().copied().map(BrokerId).collect())
-            .with_eligible_leader_replicas(Some(Vec::new()))
-            .with_last_known_elr(Some(Vec::new()))
-    });
+    let partitions = (0i32..)
+        .zip(&topic.partitions)
+        .skip(skip)
+        .take(max)
+        .map(|(index, p)| {
+            DescribeTopicPartitionsResponsePartition::default()
+                .with_partition_index(index)
+                .with_leader_id(BrokerId(p.leader))
+                .with_leader_epoch(p.leader_epoch)
+                .with_replica_nodes(p.replicas.iter().copied().map(BrokerId).collect())
+                .with_isr_nodes(p.isr.iter().copied().map(BrokerId).collect())
+                .with_eligible_leader_replicas(Some(Vec::new()))
+                .with_last_known_elr(Some(Vec::new()))
+        });
     DescribeTopicPartitionsResponseTopic::default()
         .with_name(Some(topic_name(&topic.name)))
         .with_topic_id(topic.id)

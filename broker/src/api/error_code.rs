@@ -5,7 +5,7 @@ use storage::log::{AppendError, ReadError};
 
 use crate::metadata::MetadataError;
 
-/// Kafka's code for a refused append. Never UNKNOWN_SERVER_ERROR: producers give up on that one.
+/// Kafka's code for a refused append. Never `UNKNOWN_SERVER_ERROR`: producers give up on that one.
 pub(super) fn of_append(error: &AppendError) -> Kafka {
     match error {
         AppendError::OutOfOrderSequence { .. } => Kafka::OutOfOrderSequenceNumber,
@@ -22,12 +22,15 @@ pub(super) fn of_read(error: &ReadError) -> Kafka {
     match error {
         ReadError::OutOfRange { .. } => Kafka::OffsetOutOfRange,
         ReadError::Corrupt { .. } => Kafka::CorruptMessage,
-        _ => Kafka::KafkaStorageError,
+        ReadError::Io(_) => Kafka::KafkaStorageError,
     }
 }
 
 /// Kafka's code for metadata that could not be changed now.
 pub(super) fn of_metadata(error: &MetadataError) -> Kafka {
     tracing::warn!(%error, "a metadata change failed");
-    Kafka::RequestTimedOut
+    match error {
+        MetadataError::StorageFull => Kafka::KafkaStorageError,
+        _ => Kafka::RequestTimedOut,
+    }
 }

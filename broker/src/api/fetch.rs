@@ -15,10 +15,13 @@ use kafka_compat::{
     protocol::messages::{FetchRequest, fetch_request::FetchPartition},
 };
 use storage::{
-    log::{ReadError, ReadUpTo},
+    log::{Offsets, ReadError, ReadUpTo},
     units::{LeaderEpoch, Offset},
 };
-use tokio::time::{Instant, timeout_at};
+use tokio::{
+    sync::watch::Receiver,
+    time::{Instant, timeout_at},
+};
 
 use super::{
     Broker,
@@ -44,7 +47,7 @@ pub(super) async fn handle(broker: Arc<Broker>, version: i16, request: FetchRequ
             }
             return round.body;
         }
-        let mut changed: FuturesUnordered<_> = watches.iter_mut().map(|w| w.changed()).collect();
+        let mut changed: FuturesUnordered<_> = watches.iter_mut().map(Receiver::changed).collect();
         if timeout_at(deadline, changed.next()).await.is_err() {
             let round = Round::read(&broker, version, &request);
             round.count(&broker);
@@ -53,11 +56,7 @@ pub(super) async fn handle(broker: Arc<Broker>, version: i16, request: FetchRequ
     }
 }
 
-fn watches(
-    broker: &Broker,
-    version: i16,
-    request: &FetchRequest,
-) -> Vec<tokio::sync::watch::Receiver<storage::log::Offsets>> {
+fn watches(broker: &Broker, version: i16, request: &FetchRequest) -> Vec<Receiver<Offsets>> {
     let image = broker.metadata.image();
     let mut watches = Vec::new();
     for asked in &request.topics {
@@ -88,7 +87,11 @@ impl Round {
         let mut left = usize::try_from(request.max_bytes)
             .unwrap_or(0)
             .min(broker.config.fetch_max_bytes);
-        let mut round = Self { body: FetchBody::default(), bytes: 0, failed: false };
+        let mut round = Self {
+            body: FetchBody::default(),
+            bytes: 0,
+            failed: false,
+        };
         for asked in &request.topics {
             let topic = lookup::topic(&image, &asked.topic, asked.topic_id, version >= 13);
             let mut partitions = Vec::with_capacity(asked.partitions.len());
@@ -119,10 +122,16 @@ impl Round {
     fn count(&self, broker: &Broker) {
         let image = broker.metadata.image();
         for topic in &self.body.topics {
-            let bytes: usize = topic.partitions.iter().map(FetchPartitionBody::records_len).sum();
+            let bytes: usize = topic
+                .partitions
+                .iter()
+                .map(FetchPartitionBody::records_len)
+                .sum();
             if bytes > 0 {
                 let by_id = image.topic_by_id(topic.topic_id).map(|t| t.name.as_str());
-                broker.metrics.fetched(by_id.unwrap_or(topic.name.0.as_str()), bytes);
+                broker
+                    .metrics
+                    .fetched(by_id.unwrap_or(topic.name.0.as_str()), bytes);
             }
         }
     }
@@ -150,7 +159,12 @@ fn read_partition(
     }
     let max_bytes = left.min(usize::try_from(asked.partition_max_bytes).unwrap_or(0));
     let log = partition.log();
-    match log.read(Offset(asked.fetch_offset), max_bytes, ReadUpTo::Visible, first) {
+    match log.read(
+        Offset(asked.fetch_offset),
+        max_bytes,
+        ReadUpTo::Visible,
+        first,
+    ) {
         Ok(read) => {
             body.chunks = read.chunks;
             Ok(body)

@@ -1,6 +1,6 @@
 //! FindCoordinator (key 10): versions 0 to 6.
 //!
-//! Groups and transactions have no coordinator yet: each key is answered COORDINATOR_NOT_AVAILABLE, which clients retry.
+//! Groups and transactions have no coordinator yet: each key is answered `COORDINATOR_NOT_AVAILABLE`, which clients retry.
 
 use kafka_compat::protocol::{
     messages::{
@@ -18,7 +18,12 @@ const KEY_TYPE_MAX: i8 = 2;
 
 pub(super) fn handle(version: i16, request: &FindCoordinatorRequest) -> FindCoordinatorResponse {
     let known = (0..=KEY_TYPE_MAX).contains(&request.key_type);
-    let code = if known { Kafka::CoordinatorNotAvailable } else { Kafka::InvalidRequest }.code();
+    let code = if known {
+        Kafka::CoordinatorNotAvailable
+    } else {
+        Kafka::InvalidRequest
+    }
+    .code();
     let message = Some(StrBytes::from_static_str(MESSAGE));
     if version < 4 {
         return FindCoordinatorResponse::default()

@@ -2,7 +2,7 @@
 //!
 //! Idempotent producers get an id of a block that the metadata log handed to this node; one that asks with its own id and
 //! epoch (v3, KIP-360) gets the next epoch, or a new id when the epochs are used up.
-//! Not done yet: transactional ids are refused with COORDINATOR_NOT_AVAILABLE, as by a cluster whose coordinator is not up.
+//! Not done yet: transactional ids are refused with `COORDINATOR_NOT_AVAILABLE`, as by a cluster whose coordinator is not up.
 
 use kafka_compat::protocol::messages::{InitProducerIdRequest, InitProducerIdResponse, ProducerId};
 
@@ -34,5 +34,6 @@ async fn give(broker: &Broker, request: &InitProducerIdRequest) -> Result<(i64, 
     // As Kafka does, an idempotent producer that asks again gets a new id with epoch 0: without a transactional id nobody
     // can say whether its old one is still in use.
     let id = broker.producer_ids.next(&broker.metadata).await;
-    id.map(|id| (id, 0)).map_err(|e| error_code::of_metadata(&e))
+    id.map(|id| (id, 0))
+        .map_err(|e| error_code::of_metadata(&e))
 }

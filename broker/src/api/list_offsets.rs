@@ -35,7 +35,11 @@ struct Found {
 }
 
 impl Found {
-    const NONE: Self = Self { timestamp: -1, offset: -1, leader_epoch: -1 };
+    const NONE: Self = Self {
+        timestamp: -1,
+        offset: -1,
+        leader_epoch: -1,
+    };
 }
 
 pub(super) fn handle(
@@ -47,9 +51,16 @@ pub(super) fn handle(
     let topics = request.topics.iter().map(|asked| {
         let topic = image.topics.get(asked.name.0.as_str());
         let partitions = asked.partitions.iter().map(|p| {
-            let found = topic
-                .ok_or(Kafka::UnknownTopicOrPartition)
-                .and_then(|t| find(broker, version, t, p.partition_index, p.current_leader_epoch, p.timestamp));
+            let found = topic.ok_or(Kafka::UnknownTopicOrPartition).and_then(|t| {
+                find(
+                    broker,
+                    version,
+                    t,
+                    p.partition_index,
+                    p.current_leader_epoch,
+                    p.timestamp,
+                )
+            });
             let (code, found) = match found {
                 Ok(found) => (0, found),
                 Err(code) => (code.code(), Found::NONE),
@@ -80,7 +91,11 @@ fn find(
     let partition = lookup::partition(broker, topic, index, epoch)?;
     let offsets = partition.offsets();
     let at = |offset: i64| {
-        Ok(Found { timestamp: -1, offset, leader_epoch: partition.leader_epoch().0 })
+        Ok(Found {
+            timestamp: -1,
+            offset,
+            leader_epoch: partition.leader_epoch().0,
+        })
     };
     match timestamp {
         LATEST => at(offsets.visible_end.0),
@@ -98,22 +113,36 @@ fn by_time(partition: &Partition, timestamp: i64) -> Result<Found, Kafka> {
     match batch.map_err(|e| error_code::of_read(&e))? {
         None => Ok(Found::NONE),
         Some(batch) => {
-            let record = first_record_at_or_after(&batch, timestamp).map_err(|_| Kafka::CorruptMessage)?;
-            Ok(record.map_or(Found::NONE, |(offset, timestamp)| found(&batch, offset, timestamp)))
+            let record =
+                first_record_at_or_after(&batch, timestamp).map_err(|_| Kafka::CorruptMessage)?;
+            Ok(record.map_or(Found::NONE, |(offset, timestamp)| {
+                found(&batch, offset, timestamp)
+            }))
         }
     }
 }
 
 fn by_max_timestamp(partition: &Partition) -> Result<Found, Kafka> {
-    match partition.log().max_timestamp().map_err(|e| error_code::of_read(&e))? {
+    match partition
+        .log()
+        .max_timestamp()
+        .map_err(|e| error_code::of_read(&e))?
+    {
         None => Ok(Found::NONE),
         Some(batch) => {
-            let record = first_record_with_max_timestamp(&batch).map_err(|_| Kafka::CorruptMessage)?;
-            Ok(record.map_or(Found::NONE, |(offset, timestamp)| found(&batch, offset, timestamp)))
+            let record =
+                first_record_with_max_timestamp(&batch).map_err(|_| Kafka::CorruptMessage)?;
+            Ok(record.map_or(Found::NONE, |(offset, timestamp)| {
+                found(&batch, offset, timestamp)
+            }))
         }
     }
 }
 
 fn found(batch: &BatchView, offset: i64, timestamp: i64) -> Found {
-    Found { timestamp, offset, leader_epoch: batch.header.leader_epoch }
+    Found {
+        timestamp,
+        offset,
+        leader_epoch: batch.header.leader_epoch,
+    }
 }

@@ -21,7 +21,10 @@ pub(super) fn topic<'a>(
     if by_id {
         image.topic_by_id(id).ok_or(Kafka::UnknownTopicId)
     } else {
-        image.topics.get(name.0.as_str()).ok_or(Kafka::UnknownTopicOrPartition)
+        image
+            .topics
+            .get(name.0.as_str())
+            .ok_or(Kafka::UnknownTopicOrPartition)
     }
 }
 
@@ -32,7 +35,9 @@ pub(super) fn partition(
     index: i32,
     epoch: i32,
 ) -> Result<Arc<Partition>, Kafka> {
-    let known = usize::try_from(index).ok().and_then(|i| topic.partitions.get(i));
+    let known = usize::try_from(index)
+        .ok()
+        .and_then(|i| topic.partitions.get(i));
     let known = known.ok_or(Kafka::UnknownTopicOrPartition)?;
     if epoch >= 0 && epoch < known.leader_epoch {
         return Err(Kafka::FencedLeaderEpoch);
@@ -40,7 +45,10 @@ pub(super) fn partition(
     if epoch > known.leader_epoch {
         return Err(Kafka::UnknownLeaderEpoch);
     }
-    match broker.registry.get(PartitionKey { topic: topic.id, index }) {
+    match broker.registry.get(PartitionKey {
+        topic: topic.id,
+        index,
+    }) {
         Some(Slot::Online(partition)) => Ok(partition),
         Some(Slot::Offline(_)) => Err(Kafka::KafkaStorageError),
         None => Err(Kafka::NotLeaderOrFollower),

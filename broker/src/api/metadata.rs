@@ -69,7 +69,12 @@ async fn by_name(
     may_create: bool,
     version: i16,
 ) -> MetadataResponseTopic {
-    let existing = broker.metadata.image().topics.get(name.0.as_str()).map(|t| describe(t));
+    let existing = broker
+        .metadata
+        .image()
+        .topics
+        .get(name.0.as_str())
+        .map(|t| describe(t));
     if let Some(topic) = existing {
         return topic;
     }
@@ -84,7 +89,12 @@ async fn by_name(
     match (created, image.topics.get(name.0.as_str())) {
         (Ok(()), Some(topic)) => describe(topic),
         // Created and deleted again by somebody: the client asks anew.
-        (Ok(()), None) => unknown(Some(name.clone()), TopicId::nil(), Kafka::LeaderNotAvailable, version),
+        (Ok(()), None) => unknown(
+            Some(name.clone()),
+            TopicId::nil(),
+            Kafka::LeaderNotAvailable,
+            version,
+        ),
         (Err(code), _) => unknown(Some(name.clone()), TopicId::nil(), code, version),
     }
 }
@@ -96,9 +106,18 @@ fn by_id(image: &Image, id: TopicId) -> MetadataResponseTopic {
     }
 }
 
-fn unknown(name: Option<TopicName>, id: TopicId, code: Kafka, version: i16) -> MetadataResponseTopic {
+fn unknown(
+    name: Option<TopicName>,
+    id: TopicId,
+    code: Kafka,
+    version: i16,
+) -> MetadataResponseTopic {
     // The name is nullable from v12 on.
-    let name = if version < 12 { Some(name.unwrap_or_default()) } else { name };
+    let name = if version < 12 {
+        Some(name.unwrap_or_default())
+    } else {
+        name
+    };
     MetadataResponseTopic::default()
         .with_error_code(code.code())
         .with_name(name)

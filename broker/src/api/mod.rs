@@ -25,10 +25,10 @@ use std::{sync::Arc, time::Duration};
 
 use futures::FutureExt;
 use kafka_compat::{
+    protocol::messages::ApiKey,
     request::{Request, RequestBody},
     response::Response,
     service::{Reply, Service},
-    protocol::messages::ApiKey,
 };
 use scheduler::Clock;
 
@@ -71,12 +71,22 @@ impl Service for KafkaService {
             RequestBody::Fetch(body) => later(fetch::handle(broker, version, body)),
             RequestBody::ListOffsets(body) => now(list_offsets::handle(&broker, version, &body)),
             RequestBody::Metadata(body) => now(metadata::handle(&broker, version, body).await),
-            RequestBody::CreateTopics(body) => now(create_topics::handle(&broker, version, body).await),
-            RequestBody::DeleteTopics(body) => now(delete_topics::handle(&broker, version, body).await),
-            RequestBody::CreatePartitions(body) => now(create_partitions::handle(&broker, body).await),
-            RequestBody::DescribeConfigs(body) => now(describe_configs::handle(&broker, version, &body)),
+            RequestBody::CreateTopics(body) => {
+                now(create_topics::handle(&broker, version, body).await)
+            }
+            RequestBody::DeleteTopics(body) => {
+                now(delete_topics::handle(&broker, version, body).await)
+            }
+            RequestBody::CreatePartitions(body) => {
+                now(create_partitions::handle(&broker, body).await)
+            }
+            RequestBody::DescribeConfigs(body) => {
+                now(describe_configs::handle(&broker, version, &body))
+            }
             RequestBody::InitProducerId(body) => now(init_producer_id::handle(&broker, body).await),
-            RequestBody::DescribeCluster(body) => now(describe_cluster::handle(&broker, version, &body)),
+            RequestBody::DescribeCluster(body) => {
+                now(describe_cluster::handle(&broker, version, &body))
+            }
             RequestBody::DescribeTopicPartitions(body) => {
                 now(describe_topic_partitions::handle(&broker, &body))
             }

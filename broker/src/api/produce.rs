@@ -59,16 +59,24 @@ pub(super) fn handle(broker: &Arc<Broker>, version: i16, request: ProduceRequest
             .into_iter()
             .map(|partition| match (refused, topic) {
                 (Some(code), _) | (None, Err(code)) => Outcome::error(partition.index, code),
-                (None, Ok(topic)) => {
-                    append(broker, version, topic, partition.index, partition.records, acks)
-                }
+                (None, Ok(topic)) => append(
+                    broker,
+                    version,
+                    topic,
+                    partition.index,
+                    partition.records,
+                    acks,
+                ),
             })
             .collect();
         topics.push((data.name, data.topic_id, outcomes));
     }
 
     if acks == 0 {
-        let failed = topics.iter().flat_map(|(_, _, o)| o).any(|o| o.answer.error_code != 0);
+        let failed = topics
+            .iter()
+            .flat_map(|(_, _, o)| o)
+            .any(|o| o.answer.error_code != 0);
         return if failed { Reply::Close } else { Reply::None };
     }
     let deadline = Instant::now() + timeout;
@@ -187,7 +195,9 @@ impl Outcome {
 
     /// The answer, once what it promises holds.
     async fn answered(self, acks: i16, deadline: Instant) -> PartitionProduceResponse {
-        let Some((partition, appended)) = self.wait else { return self.answer };
+        let Some((partition, appended)) = self.wait else {
+            return self.answer;
+        };
         // acks 1 waits here only for a retry's original, which must not be answered before it is committed.
         debug_assert!(acks == ACKS_ALL || appended.duplicate);
         let index = self.answer.index;

@@ -17,7 +17,10 @@ pub(super) fn refuse(name: &str) -> Option<String> {
             "Topic name is invalid: the length of '{name}' is longer than the max allowed length {NAME_LEN_MAX}"
         ));
     }
-    if !name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-')) {
+    if !name
+        .bytes()
+        .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+    {
         return Some(format!(
             "Topic name is invalid: '{name}' contains one or more characters other than ASCII alphanumerics, '.', '_' and '-'"
         ));
@@ -44,7 +47,13 @@ mod tests {
 
     #[test]
     fn names_are_judged_as_kafka_does() {
-        for good in ["t", "a.b_c-D9", &"x".repeat(249), "__consumer_offsets", "..."] {
+        for good in [
+            "t",
+            "a.b_c-D9",
+            &"x".repeat(249),
+            "__consumer_offsets",
+            "...",
+        ] {
             assert_eq!(refuse(good), None, "{good}");
         }
         for bad in ["", ".", "..", "a b", "a/b", "ä", "a\0", &"x".repeat(250)] {

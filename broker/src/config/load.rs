@@ -87,12 +87,20 @@ pub fn load(
     env: &[(String, String)],
     set: &[String],
 ) -> Result<Loaded, ConfigError> {
-    let mut loaded =
-        Loaded(KEYS.iter().map(|k| (k.name, (k.default.to_owned(), Layer::Default))).collect());
+    let mut loaded = Loaded(
+        KEYS.iter()
+            .map(|k| (k.name, (k.default.to_owned(), Layer::Default)))
+            .collect(),
+    );
     if let Some(path) = file {
-        let unreadable = |why: String| ConfigError::File { path: path.to_path_buf(), why };
+        let unreadable = |why: String| ConfigError::File {
+            path: path.to_path_buf(),
+            why,
+        };
         let text = std::fs::read_to_string(path).map_err(|e| unreadable(e.to_string()))?;
-        let table: toml::Table = text.parse().map_err(|e: toml::de::Error| unreadable(e.to_string()))?;
+        let table: toml::Table = text
+            .parse()
+            .map_err(|e: toml::de::Error| unreadable(e.to_string()))?;
         let mut flat = Vec::new();
         flatten("", &table, &mut flat);
         for (key, value) in flat {
@@ -105,7 +113,9 @@ pub fn load(
         }
     }
     for text in set {
-        let (key, value) = text.split_once('=').ok_or_else(|| ConfigError::Set(text.clone()))?;
+        let (key, value) = text
+            .split_once('=')
+            .ok_or_else(|| ConfigError::Set(text.clone()))?;
         loaded.put(key.trim(), value.trim().to_owned(), Layer::Flag)?;
     }
     Ok(loaded)
@@ -114,13 +124,18 @@ pub fn load(
 /// The key of `CHRONOS_NODE_ID`; other variables with that prefix (of tools around us) are nobody's.
 fn env_key(name: &str) -> Option<&'static Key> {
     let rest = name.strip_prefix(ENV_PREFIX)?;
-    KEYS.iter().find(|key| key.name.replace('.', "_").eq_ignore_ascii_case(rest))
+    KEYS.iter()
+        .find(|key| key.name.replace('.', "_").eq_ignore_ascii_case(rest))
 }
 
 /// `a.b = 1`, `"a.b" = 1` and `[a] b = 1` are the same key.
 fn flatten(prefix: &str, table: &toml::Table, out: &mut Vec<(String, String)>) {
     for (name, value) in table {
-        let key = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
+        let key = if prefix.is_empty() {
+            name.clone()
+        } else {
+            format!("{prefix}.{name}")
+        };
         match value {
             toml::Value::Table(inner) => flatten(&key, inner, out),
             toml::Value::String(text) => out.push((key, text.clone())),
@@ -132,10 +147,19 @@ fn flatten(prefix: &str, table: &toml::Table, out: &mut Vec<(String, String)>) {
 impl Loaded {
     fn put(&mut self, name: &str, value: String, layer: Layer) -> Result<(), ConfigError> {
         let Some(key) = KEYS.iter().find(|key| key.name == name) else {
-            return Err(ConfigError::Unknown { key: name.to_owned(), layer, suggestion: nearest(name) });
+            return Err(ConfigError::Unknown {
+                key: name.to_owned(),
+                layer,
+                suggestion: nearest(name),
+            });
         };
         if let Some(allowed) = key.kind.refuse(&value) {
-            return Err(ConfigError::Invalid { key: name.to_owned(), value, layer, allowed });
+            return Err(ConfigError::Invalid {
+                key: name.to_owned(),
+                value,
+                layer,
+                allowed,
+            });
         }
         self.0.insert(key.name, (value, layer));
         Ok(())
@@ -143,12 +167,16 @@ impl Loaded {
 
     /// A key's value and where it came from.
     pub fn get(&self, key: &str) -> (&str, Layer) {
-        self.0.get(key).map_or(("", Layer::Default), |(value, layer)| (value, *layer))
+        self.0
+            .get(key)
+            .map_or(("", Layer::Default), |(value, layer)| (value, *layer))
     }
 
     /// All of them, by name.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, &str, Layer)> {
-        self.0.iter().map(|(key, (value, layer))| (*key, value.as_str(), *layer))
+        self.0
+            .iter()
+            .map(|(key, (value, layer))| (*key, value.as_str(), *layer))
     }
 
     pub(super) fn text(&self, key: &str) -> &str {
@@ -166,11 +194,15 @@ impl Loaded {
     }
 
     pub(super) fn number<T: FromStr>(&self, key: &str) -> Result<T, ConfigError> {
-        self.text(key).parse().map_err(|_| self.invalid(key, "a number"))
+        self.text(key)
+            .parse()
+            .map_err(|_| self.invalid(key, "a number"))
     }
 
     pub(super) fn flag(&self, key: &str) -> Result<bool, ConfigError> {
-        self.text(key).parse().map_err(|_| self.invalid(key, "true, false"))
+        self.text(key)
+            .parse()
+            .map_err(|_| self.invalid(key, "true, false"))
     }
 
     pub(super) fn millis(&self, key: &str) -> Result<Duration, ConfigError> {
@@ -178,13 +210,20 @@ impl Loaded {
     }
 
     pub(super) fn address(&self, key: &str) -> Result<SocketAddr, ConfigError> {
-        self.text(key).parse().map_err(|_| self.invalid(key, "ADDRESS:PORT"))
+        self.text(key)
+            .parse()
+            .map_err(|_| self.invalid(key, "ADDRESS:PORT"))
     }
 
     pub(super) fn listener(&self, key: &str) -> Result<SocketAddr, ConfigError> {
         let text = self.text(key);
-        let address = text.strip_prefix("PLAINTEXT://").unwrap_or(text).replace("localhost", "127.0.0.1");
-        address.parse().map_err(|_| self.invalid(key, "PLAINTEXT://ADDRESS:PORT"))
+        let address = text
+            .strip_prefix("PLAINTEXT://")
+            .unwrap_or(text)
+            .replace("localhost", "127.0.0.1");
+        address
+            .parse()
+            .map_err(|_| self.invalid(key, "PLAINTEXT://ADDRESS:PORT"))
     }
 
     pub(super) fn advertised(&self) -> Result<Option<(String, u16)>, ConfigError> {
@@ -193,7 +232,10 @@ impl Loaded {
         if text.is_empty() {
             return Ok(None);
         }
-        let parsed = text.strip_prefix("PLAINTEXT://").unwrap_or(text).rsplit_once(':');
+        let parsed = text
+            .strip_prefix("PLAINTEXT://")
+            .unwrap_or(text)
+            .rsplit_once(':');
         let parsed = parsed.and_then(|(host, port)| Some((host.to_owned(), port.parse().ok()?)));
         match parsed {
             Some((host, port)) if !host.is_empty() => Ok(Some((host, port))),
@@ -204,7 +246,10 @@ impl Loaded {
 
 /// The key that takes the fewest edits to get to.
 fn nearest(name: &str) -> &'static str {
-    KEYS.iter().map(|key| key.name).min_by_key(|key| distance(name, key)).unwrap_or("node.id")
+    KEYS.iter()
+        .map(|key| key.name)
+        .min_by_key(|key| distance(name, key))
+        .unwrap_or("node.id")
 }
 
 /// Levenshtein's distance.

@@ -1,6 +1,6 @@
 //! Changes of the metadata, as they are logged. Variants and fields keep their names: logs of earlier releases have them.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 use storage::units::TopicId;
@@ -67,8 +67,26 @@ pub enum Command {
     },
 }
 
+impl fmt::Display for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::InitCluster { cluster_id } => write!(f, "init cluster {cluster_id}"),
+            Self::RegisterBroker { id, .. } => write!(f, "register broker {id}"),
+            Self::CreateTopic { name, topic_id, .. } => write!(f, "create topic {name} {topic_id}"),
+            Self::DeleteTopic { topic_id } => write!(f, "delete topic {topic_id}"),
+            Self::TopicFilesRemoved { topic_id } => write!(f, "files removed of {topic_id}"),
+            Self::CreatePartitions { topic_id, added } => {
+                write!(f, "add {} partitions to {topic_id}", added.len())
+            }
+            Self::AlterTopicConfig { topic_id, .. } => write!(f, "alter config of {topic_id}"),
+            Self::AllocateProducerIds { count } => write!(f, "allocate {count} producer ids"),
+        }
+    }
+}
+
 /// What a change did.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// It took effect.
     Done,

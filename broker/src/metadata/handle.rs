@@ -1,25 +1,35 @@
-//! The metadata log in the key-value store, and the image that follows it.
-//!
-//! ```text
-//! key "s"                 snapshot: an image, JSON
-//! key "l" + version u64   the command that made that version, JSON
-//! ```
+//! The handle: reads the image, proposes changes.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
-use storage::kv::{Kv, KvError, Writes};
+use openraft::{Config, EmptyNode, Raft, SnapshotPolicy};
+use storage::kv::{Kv, KvError};
 use thiserror::Error;
-use tokio::sync::{Mutex, watch};
+use tokio::sync::watch;
 
 use super::{
     command::{Command, Outcome},
+    hard_state::HardStateFile,
     image::Image,
+    log_store::LogStore,
+    network::NoPeers,
+    raft_types::{NodeId, Types},
+    state_machine::StateMachine,
 };
 
-const SNAPSHOT: &[u8] = b"s";
-const LOG: u8 = b'l';
-/// Entries kept before a snapshot takes their place: bounds the log and the start.
-const ENTRIES_MAX: u64 = 1_000;
+/// Entries applied before a snapshot takes their place: bounds the log and the start.
+const SNAPSHOT_EVERY: u64 = 500;
+/// Entries kept behind a snapshot, for a voter that lags a little.
+const ENTRIES_KEPT: u64 = 100;
+/// Between heartbeats of the leader; an election begins after four to eight without one.
+const HEARTBEAT_MS: u64 = 250;
+/// The start gives up when this node has not become the leader by then: with one voter it needs milliseconds.
+const START_PATIENCE: Duration = Duration::from_secs(30);
 
 /// Why metadata cannot be read or changed.
 #[derive(Debug, Error)]
@@ -27,7 +37,15 @@ pub enum MetadataError {
     /// The store refused.
     #[error(transparent)]
     Store(#[from] KvError),
-    /// An entry or snapshot that this release cannot read.
+    /// The file system refused.
+    #[error("{path}: {source}")]
+    Io {
+        /// What was touched.
+        path: PathBuf,
+        /// The cause.
+        source: std::io::Error,
+    },
+    /// Something is missing, damaged, or of a later release.
     #[error("metadata {what}: {why}; nothing was changed")]
     Unreadable {
         /// Which.
@@ -35,9 +53,15 @@ pub enum MetadataError {
         /// Why.
         why: String,
     },
-    /// An earlier write failed: what is durable is unknown.
-    #[error("metadata cannot be changed after a failed write")]
-    Failed,
+    /// There are partitions, but no metadata at all: starting anew would disown them.
+    #[error("{0} has partitions, but its metadata (kv/ and raft/) is gone; restore it, nothing was changed")]
+    Forgotten(PathBuf),
+    /// The change was not agreed, or nobody can say whether it was.
+    #[error("the metadata change was not agreed: {0}")]
+    NotAgreed(String),
+    /// The disk has no room for metadata.
+    #[error("no space left on the disk for metadata")]
+    StorageFull,
     /// A change did something else than it should: a defect of ours.
     #[error("a metadata change ended as {0:?}")]
     Unexpected(Outcome),
@@ -58,72 +82,106 @@ pub struct MetadataOptions {
 
 /// The metadata; cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Metadata(Arc<Inner>);
-
-#[derive(Debug)]
-struct Inner {
-    controller: Mutex<Controller>,
-    image: watch::Sender<Arc<Image>>,
-}
-
-/// The one place that changes metadata.
-#[derive(Debug)]
-struct Controller {
-    kv: Kv,
-    /// First entry that is not in the snapshot.
-    log_start: u64,
-    failed: bool,
+pub struct Metadata {
+    raft: Raft<Types, StateMachine>,
+    images: watch::Sender<Arc<Image>>,
+    dir: Arc<Path>,
 }
 
 impl Metadata {
-    /// Opens the store in `dir`, replays its log, and registers this node.
+    /// Opens or makes the metadata in `dir`, agrees on what the log has, and registers this node.
+    ///
+    /// # Errors
+    /// [`MetadataError::Unreadable`], [`MetadataError::Store`] or [`MetadataError::Forgotten`] where something that was acked
+    /// is missing or damaged: nothing was changed, and the folder wants a person or a backup.
     pub async fn open(dir: &Path, options: MetadataOptions) -> Result<Self, MetadataError> {
-        let kv = Kv::open(&dir.join("kv"))?;
-        let mut image = match kv.get(SNAPSHOT)? {
-            Some(json) => parse("snapshot", &json)?,
-            None => Image::default(),
+        let kv = Arc::new(Kv::open(&dir.join("kv"))?);
+        let witness = HardStateFile::open(&dir.join("raft"))?;
+        let (log, is_new) = LogStore::open(Arc::clone(&kv), witness)?;
+        if is_new && has_partitions(dir) {
+            return Err(MetadataError::Forgotten(dir.to_path_buf()));
+        }
+        let machine = StateMachine::open(kv)?;
+        let images = machine.images();
+        let id = NodeId::from(options.node_id.unsigned_abs());
+        let raft = Raft::new(id, Arc::new(raft_config()?), NoPeers, log, machine)
+            .await
+            .map_err(not_agreed)?;
+        let metadata = Self {
+            raft,
+            images,
+            dir: dir.into(),
         };
-        let log_start = image.version + 1;
-        for (key, json) in kv.scan(&[LOG], &[LOG + 1])? {
-            let expected = image.version + 1;
-            if key != log_key(expected) {
-                let why = format!("entry {expected} is missing");
-                return Err(MetadataError::Unreadable { what: "log".into(), why });
-            }
-            image.apply(parse(&format!("entry {expected}"), &json)?);
+        metadata.lead(id).await?;
+        if metadata.image().cluster_id.is_empty() {
+            let cluster_id = new_cluster_id();
+            metadata
+                .propose(Command::InitCluster { cluster_id })
+                .await?;
         }
-        let new = image.version == 0;
-        let metadata = Self(Arc::new(Inner {
-            controller: Mutex::new(Controller { kv, log_start, failed: false }),
-            image: watch::Sender::new(Arc::new(image)),
-        }));
-        if new {
-            metadata.propose(Command::InitCluster { cluster_id: new_cluster_id() }).await?;
-        }
-        let MetadataOptions { node_id: id, host, port, rack } = options;
-        metadata.propose(Command::RegisterBroker { id, host, port, rack }).await?;
+        let MetadataOptions {
+            node_id: id,
+            host,
+            port,
+            rack,
+        } = options;
+        metadata
+            .propose(Command::RegisterBroker {
+                id,
+                host,
+                port,
+                rack,
+            })
+            .await?;
         Ok(metadata)
     }
 
     /// The metadata now.
     pub fn image(&self) -> Arc<Image> {
-        Arc::clone(&self.0.image.borrow())
+        Arc::clone(&self.images.borrow())
     }
 
     /// Hears each new image.
     pub fn watch(&self) -> watch::Receiver<Arc<Image>> {
-        self.0.image.subscribe()
+        self.images.subscribe()
     }
 
-    /// Changes the metadata. It is durable and in the image when this returns.
+    /// Changes the metadata. It is agreed, durable and in the image when this returns.
+    ///
+    /// # Errors
+    /// [`MetadataError::StorageFull`]: nothing changed. [`MetadataError::NotAgreed`]: it may or may not take effect.
     pub async fn propose(&self, command: Command) -> Result<Outcome, MetadataError> {
-        let mut controller = self.0.controller.lock().await;
-        let mut image = Image::clone(&self.image());
-        let json = to_json(&command)?;
-        let outcome = image.apply(command);
-        controller.log(&image, &json)?;
-        self.0.image.send_replace(Arc::new(image));
-        Ok(outcome)
+        // Asked before, since a store that met a full disk in the middle of a write has to be opened anew.
+        if free_bytes(&self.dir).is_some_and(|free| free < FREE_BYTES_MIN) {
+            return Err(MetadataError::StorageFull);
+        }
+        match self.raft.client_write(command).await {
+            Ok(written) => Ok(written.data),
+            Err(error) => Err(not_agreed(error)),
+        }
+    }
+
+    /// Stops taking part; what was agreed is durable.
+    pub async fn stop(&self) {
+        if let Err(error) = self.raft.shutdown().await {
+            tracing::error!(%error, "stopping the metadata log failed");
+        }
+    }
+
+    /// Becomes the leader of the one-voter cluster, and applies all that its log has.
+    async fn lead(&self, id: NodeId) -> Result<(), MetadataError> {
+        if !self.raft.is_initialized().await.map_err(not_agreed)? {
+            let voters = BTreeMap::from([(id, EmptyNode::default())]);
+            self.raft.initialize(voters).await.map_err(not_agreed)?;
+        } else if !self.raft.is_leader() {
+            // No other voter can be in office: there is no reason to wait for an election timeout.
+            self.raft.trigger().elect(false).await.map_err(not_agreed)?;
+        }
+        self.raft
+            .wait_for_recovery(Some(START_PATIENCE))
+            .await
+            .map_err(not_agreed)?;
+        Ok(())
     }
 }
 
@@ -134,42 +192,34 @@ impl MetadataError {
     }
 }
 
-impl Controller {
-    /// Writes the entry that made `image`; now and then, the image itself instead of all entries.
-    fn log(&mut self, image: &Image, entry: &[u8]) -> Result<(), MetadataError> {
-        if self.failed {
-            return Err(MetadataError::Failed);
-        }
-        let mut writes = Writes::default();
-        let snapshot = image.version >= self.log_start + ENTRIES_MAX;
-        if snapshot {
-            writes.put(SNAPSHOT, &to_json(image)?);
-            writes.delete_range(&[LOG], &[LOG + 1]);
-        } else {
-            writes.put(&log_key(image.version), entry);
-        }
-        self.kv.write(writes).inspect_err(|_| self.failed = true)?;
-        if snapshot {
-            self.log_start = image.version + 1;
-        }
-        Ok(())
-    }
+/// A metadata change is not begun with less room than this: a change takes a few kilobytes, a snapshot some more.
+const FREE_BYTES_MIN: u64 = 1 << 20;
+
+fn free_bytes(dir: &Path) -> Option<u64> {
+    let stat = rustix::fs::statvfs(dir).ok()?;
+    Some(stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
-fn log_key(version: u64) -> Vec<u8> {
-    let mut key = vec![LOG];
-    key.extend_from_slice(&version.to_be_bytes());
-    key
+fn has_partitions(dir: &Path) -> bool {
+    std::fs::read_dir(dir.join("partitions"))
+        .is_ok_and(|mut entries| entries.any(|e| e.is_ok_and(|e| e.path().is_dir())))
 }
 
-fn to_json(value: &impl serde::Serialize) -> Result<Vec<u8>, MetadataError> {
-    serde_json::to_vec(value)
-        .map_err(|e| MetadataError::Unreadable { what: "entry".into(), why: e.to_string() })
+fn raft_config() -> Result<Config, MetadataError> {
+    let config = Config {
+        cluster_name: "chronosdb".into(),
+        heartbeat_interval: HEARTBEAT_MS,
+        election_timeout_min: 4 * HEARTBEAT_MS,
+        election_timeout_max: 8 * HEARTBEAT_MS,
+        snapshot_policy: SnapshotPolicy::LogsSinceLast(SNAPSHOT_EVERY),
+        max_in_snapshot_log_to_keep: ENTRIES_KEPT,
+        ..Config::default()
+    };
+    config.validate().map_err(not_agreed)
 }
 
-fn parse<T: for<'de> serde::Deserialize<'de>>(what: &str, json: &[u8]) -> Result<T, MetadataError> {
-    serde_json::from_slice(json)
-        .map_err(|e| MetadataError::Unreadable { what: what.into(), why: e.to_string() })
+fn not_agreed(error: impl std::fmt::Display) -> MetadataError {
+    MetadataError::NotAgreed(error.to_string())
 }
 
 /// As Kafka's: a random UUID in url-safe base64 without padding, 22 characters.
@@ -178,44 +228,15 @@ fn new_cluster_id() -> String {
     let number = uuid::Uuid::new_v4().as_u128();
     // 128 bits are 21 digits of 6 bits and one of 2, which base64 pads with zeros on the right.
     let digit = |i: u32| {
-        let six = if i < 21 { (number >> (122 - 6 * i)) & 63 } else { (number << 4) & 63 };
-        usize::try_from(six).ok().and_then(|at| DIGITS.get(at)).map_or('A', |d| char::from(*d))
+        let six = if i < 21 {
+            (number >> (122 - 6 * i)) & 63
+        } else {
+            (number << 4) & 63
+        };
+        usize::try_from(six)
+            .ok()
+            .and_then(|at| DIGITS.get(at))
+            .map_or('A', |d| char::from(*d))
     };
     (0..22).map(digit).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::collections::BTreeMap;
-    use storage::units::TopicId;
-
-    fn options() -> MetadataOptions {
-        MetadataOptions { node_id: 1, host: "127.0.0.1".into(), port: 9092, rack: None }
-    }
-
-    #[tokio::test]
-    async fn what_was_agreed_is_there_after_opening_again_also_across_snapshots() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut cluster_id = String::new();
-        for round in 0..4u32 {
-            let metadata = Metadata::open(dir.path(), options()).await.unwrap();
-            let image = metadata.image();
-            assert_eq!(image.topics.len(), usize::try_from(round).unwrap());
-            assert!(round == 0 || image.cluster_id == cluster_id);
-            cluster_id.clone_from(&image.cluster_id);
-            assert_eq!(cluster_id.len(), 22);
-            let create = Command::CreateTopic {
-                name: format!("t{round}"),
-                topic_id: TopicId::from_u128(u128::from(round)),
-                assignments: vec![vec![1]],
-                configs: BTreeMap::new(),
-            };
-            assert_eq!(metadata.propose(create).await.unwrap(), Outcome::Done);
-            for _ in 0..400 {
-                metadata.propose(Command::AllocateProducerIds { count: 1 }).await.unwrap();
-            }
-            assert_eq!(metadata.image().next_producer_id, i64::from(round + 1) * 400);
-        }
-    }
 }

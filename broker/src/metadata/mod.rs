@@ -1,14 +1,24 @@
-//! Cluster metadata: what topics, partitions, brokers and configs there are.
+//! Cluster metadata: what topics, partitions, brokers and configs there are. A Raft state machine.
 //!
 //! ```text
-//! handlers ── propose(Command) ──> Metadata ── log entry, synced ──> apply (pure) ──> Image ── watch ──> handlers, registry
+//! handlers ── propose(Command) ──> handle ──> openraft ──> log_store: entry synced, witness synced ── agreed
+//!                                                │
+//!                                                └──> state_machine ── Image::apply (pure) ──> Image ── watch ──> all
 //! ```
-//! One immutable [`Image`] at a time; only [`image::Image::apply`] makes the next one, from the commands of a log, in order.
-//! The log and its snapshots lie in the key-value store. One voter: a command is agreed when it is durable.
+//! One immutable [`Image`] at a time; only [`image::Image::apply`] makes the next one, from the commands of the log, in order.
+//! Log and snapshots lie in the key-value store (`kv/`), vote and witness beside it (`raft/`). Nothing outside this folder
+//! knows openraft. One voter so far: a command is agreed when it is durable.
 
 mod command;
 mod handle;
+mod hard_state;
 mod image;
+mod log_store;
+mod network;
+mod raft_types;
+mod state_machine;
+#[cfg(test)]
+mod tests;
 
 pub use command::{Command, Outcome};
 pub use handle::{Metadata, MetadataError, MetadataOptions};

@@ -77,7 +77,10 @@ impl Partition {
             log,
             leader_epoch: AtomicI32::new(leader_epoch.0),
             config: RwLock::new(config),
-            pending: Mutex::new(Pending { uncommitted: VecDeque::new(), timers }),
+            pending: Mutex::new(Pending {
+                uncommitted: VecDeque::new(),
+                timers,
+            }),
         }
     }
 
@@ -117,7 +120,11 @@ impl Partition {
         // The order of `uncommitted` must be the log's: one lock around both.
         let mut pending = self.pending.lock();
         match self.log.append(unit, self.leader_epoch(), now.0)? {
-            Appended::New { base_offset, next_offset, log_start } => {
+            Appended::New {
+                base_offset,
+                next_offset,
+                log_start,
+            } => {
                 let entries = held(base_offset);
                 if !entries.is_empty() {
                     pending.uncommitted.push_back((next_offset, entries));
@@ -129,7 +136,11 @@ impl Partition {
                     duplicate: false,
                 })
             }
-            Appended::Duplicate { base_offset, next_offset, .. } => Ok(AppendedUnit {
+            Appended::Duplicate {
+                base_offset,
+                next_offset,
+                ..
+            } => Ok(AppendedUnit {
                 base_offset,
                 committed_at: next_offset,
                 log_start: self.log.offsets().log_start,
@@ -142,7 +153,11 @@ impl Partition {
     pub fn promote_committed(&self) -> Option<DueTime> {
         let committed = self.log.offsets().high_watermark;
         let mut pending = self.pending.lock();
-        while pending.uncommitted.front().is_some_and(|(end, _)| *end <= committed) {
+        while pending
+            .uncommitted
+            .front()
+            .is_some_and(|(end, _)| *end <= committed)
+        {
             let entries = pending.uncommitted.pop_front().map(|(_, entries)| entries);
             for entry in entries.into_iter().flatten() {
                 pending.timers.insert(entry);
@@ -184,7 +199,10 @@ impl Partition {
 }
 
 async fn wait_committed(offsets: &mut watch::Receiver<Offsets>, at: Offset) -> bool {
-    match offsets.wait_for(|o| o.high_watermark >= at || o.poisoned).await {
+    match offsets
+        .wait_for(|o| o.high_watermark >= at || o.poisoned)
+        .await
+    {
         Ok(o) => o.high_watermark >= at,
         Err(_) => false,
     }

@@ -82,7 +82,11 @@ struct FolderOwner {
 impl Registry {
     /// Nothing is open yet.
     pub fn new(options: RegistryOptions) -> Self {
-        Self { options, slots: RwLock::default(), reconciled: watch::Sender::new(0) }
+        Self {
+            options,
+            slots: RwLock::default(),
+            reconciled: watch::Sender::new(0),
+        }
     }
 
     /// The partition, if this node has it.
@@ -120,7 +124,11 @@ impl Registry {
     /// Returns when the folders have followed the image of that version.
     pub async fn reconciled_to(&self, version: u64) {
         // An error means that the node stops: the caller's answer reaches nobody.
-        let _ = self.reconciled.subscribe().wait_for(|v| *v >= version).await;
+        let _ = self
+            .reconciled
+            .subscribe()
+            .wait_for(|v| *v >= version)
+            .await;
     }
 
     /// Makes the folders follow `image`. Returns the deleted topics whose folders are gone. Blocks on the disk.
@@ -147,7 +155,11 @@ impl Registry {
 
     /// Names folders that no topic of the image owns. Called once at start.
     pub fn warn_of_strangers(&self, image: &Image) {
-        let Ok(folders) = self.options.disk.list(&self.options.data_dir.partitions_dir()) else {
+        let Ok(folders) = self
+            .options
+            .disk
+            .list(&self.options.data_dir.partitions_dir())
+        else {
             return;
         };
         for (name, is_dir) in folders {
@@ -156,7 +168,10 @@ impl Registry {
                 index.parse::<usize>().is_ok_and(|i| i < partitions)
             });
             if is_dir && !known && !name.starts_with('.') {
-                warn!(folder = name, "no topic owns this partition folder; it is left as it is");
+                warn!(
+                    folder = name,
+                    "no topic owns this partition folder; it is left as it is"
+                );
             }
         }
     }
@@ -188,7 +203,10 @@ impl Registry {
             if !replica.replicas.contains(&self.options.node_id) {
                 continue;
             }
-            let key = PartitionKey { topic: topic.id, index };
+            let key = PartitionKey {
+                topic: topic.id,
+                index,
+            };
             if let Some(slot) = self.get(key) {
                 if let Slot::Online(partition) = slot
                     && *partition.config() != *config
@@ -200,7 +218,12 @@ impl Registry {
             let slot = match self.open(topic, key, LeaderEpoch(replica.leader_epoch), &config) {
                 Ok(partition) => Slot::Online(partition),
                 Err(why) => {
-                    error!(topic = topic.name, partition = index, why, "partition is offline");
+                    error!(
+                        topic = topic.name,
+                        partition = index,
+                        why,
+                        "partition is offline"
+                    );
                     Slot::Offline(why.into())
                 }
             };
@@ -228,10 +251,15 @@ impl Registry {
         })
         .map_err(|e| e.to_string())?;
         if report.cut_bytes > 0 {
-            warn!(topic = topic.name, partition = key.index, cut_bytes = report.cut_bytes,
-                  "a torn tail was cut from the log");
+            warn!(
+                topic = topic.name,
+                partition = key.index,
+                cut_bytes = report.cut_bytes,
+                "a torn tail was cut from the log"
+            );
         }
-        self.claim(&dir, topic, key.index).map_err(|e| format!("writing partition.json: {e}"))?;
+        self.claim(&dir, topic, key.index)
+            .map_err(|e| format!("writing partition.json: {e}"))?;
         let timers = pending::rebuild(&log).map_err(|e| e.to_string())?;
         let waiting = timers.len();
         let partition = Arc::new(Partition::new(
@@ -243,7 +271,12 @@ impl Registry {
             timers,
         ));
         if waiting > 0 {
-            info!(topic = topic.name, partition = key.index, pending = waiting, "held records found");
+            info!(
+                topic = topic.name,
+                partition = key.index,
+                pending = waiting,
+                "held records found"
+            );
             o.fire.watch(&partition);
         }
         Ok(partition)
@@ -266,7 +299,10 @@ impl Registry {
 
     fn remove_topic(&self, topic: &Topic) -> io::Result<()> {
         for index in (0i32..).take(topic.partitions.len()) {
-            let key = PartitionKey { topic: topic.id, index };
+            let key = PartitionKey {
+                topic: topic.id,
+                index,
+            };
             let slot = self.slots.write().remove(&key);
             if let Some(Slot::Online(partition)) = slot {
                 partition.log().abandon();
@@ -290,8 +326,7 @@ impl Registry {
         }
         // The node stopped between making the folder and writing down whose it is: no record can be in it.
         let segments = dir.join("segments");
-        Ok(!self.options.disk.exists(&segments)
-            || self.options.disk.list(&segments)?.len() <= 1)
+        Ok(!self.options.disk.exists(&segments) || self.options.disk.list(&segments)?.len() <= 1)
     }
 
     /// Out of the way first, in one step; then away.
@@ -308,8 +343,13 @@ impl Registry {
 
     fn count_states(&self) {
         let slots = self.slots.read();
-        let online = slots.values().filter(|slot| matches!(slot, Slot::Online(_))).count();
-        self.options.metrics.partitions(online, slots.len() - online);
+        let online = slots
+            .values()
+            .filter(|slot| matches!(slot, Slot::Online(_)))
+            .count();
+        self.options
+            .metrics
+            .partitions(online, slots.len() - online);
     }
 }
 

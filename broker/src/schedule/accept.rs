@@ -40,7 +40,9 @@ impl Accepted {
 pub fn accept(checked: Checked) -> Accepted {
     match checked.held {
         None => Accepted {
-            unit: Unit { frames: vec![Frame::from_batch(checked.batch)] },
+            unit: Unit {
+                frames: vec![Frame::from_batch(&checked.batch)],
+            },
             holds: Vec::new(),
         },
         Some(held) => split(held),
@@ -61,14 +63,23 @@ fn split(held: HeldBatch) -> Accepted {
     let following: Vec<usize> = held.rest.iter().map(|rest| rest.bytes.len()).collect();
     let (header, body) = encode_hold(&held.original, &holds, &following);
     let mut frames = vec![Frame { header, body }];
-    frames.extend(held.rest.map(Frame::from_batch));
+    frames.extend(held.rest.as_ref().map(Frame::from_batch));
     // Ids are deltas here; the base offset is added when it is known.
     let timers = (0u32..)
         .zip(&holds)
         .map(|(index, hold)| TimerEntry {
-            key: TimerKey { due: hold.due, id: ScheduleId(i64::from(hold.offset_delta)) },
-            place: Place { hold: Offset(0), index },
+            key: TimerKey {
+                due: hold.due,
+                id: ScheduleId(i64::from(hold.offset_delta)),
+            },
+            place: Place {
+                hold: Offset(0),
+                index,
+            },
         })
         .collect();
-    Accepted { unit: Unit { frames }, holds: timers }
+    Accepted {
+        unit: Unit { frames },
+        holds: timers,
+    }
 }

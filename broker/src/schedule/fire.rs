@@ -74,8 +74,16 @@ pub struct FireRules {
 
 /// Builds the FIRE frame of `due`, in the given order, up to [`FIRE_BYTES_MAX`].
 pub fn build(log: &Log, due: Vec<TimerEntry>, rules: FireRules) -> Fire {
-    let mut reader = HoldReader { log, frames: HashMap::new() };
-    let mut fire = Fire { frame: None, fired: Vec::new(), left: Vec::new(), failed: Vec::new() };
+    let mut reader = HoldReader {
+        log,
+        frames: HashMap::new(),
+    };
+    let mut fire = Fire {
+        frame: None,
+        fired: Vec::new(),
+        left: Vec::new(),
+        failed: Vec::new(),
+    };
     let mut body = FireBody::default();
     for entry in due {
         if body.bytes.len() >= FIRE_BYTES_MAX {
@@ -123,7 +131,9 @@ impl HoldReader<'_> {
     fn load(&self, at: Offset) -> Result<HoldFrame, FireError> {
         let batch = self.log.batch_at(at).map_err(|e| FireError::Read(at, e))?;
         let batch = batch.ok_or(FireError::NoHold(at))?;
-        HoldFrame::parse(&batch).map_err(|e| FireError::Damaged(at, e))?.ok_or(FireError::NoHold(at))
+        HoldFrame::parse(&batch)
+            .map_err(|e| FireError::Damaged(at, e))?
+            .ok_or(FireError::NoHold(at))
     }
 }
 
@@ -139,7 +149,11 @@ impl FireBody {
     fn push(&mut self, hold: &HoldEntry, entry: &TimerEntry, record: Record, rules: FireRules) {
         let due = entry.key.due.0;
         let late = rules.now.0.saturating_sub(due) > LATE_MS;
-        let timestamp = if late || rules.log_append_time { rules.now.0 } else { due };
+        let timestamp = if late || rules.log_append_time {
+            rules.now.0
+        } else {
+            due
+        };
         if self.count == 0 {
             self.base_timestamp = timestamp;
             self.max_timestamp = timestamp;
@@ -159,7 +173,11 @@ impl FireBody {
         if self.count == 0 {
             return None;
         }
-        let append_time = if rules.log_append_time { ATTR_LOG_APPEND_TIME } else { 0 };
+        let append_time = if rules.log_append_time {
+            ATTR_LOG_APPEND_TIME
+        } else {
+            0
+        };
         let header = BatchHeader {
             base_offset: 0,
             batch_length: 0,
@@ -169,14 +187,21 @@ impl FireBody {
             attributes: ATTR_FIRE | append_time,
             last_offset_delta: self.count - 1,
             base_timestamp: self.base_timestamp,
-            max_timestamp: if rules.log_append_time { rules.now.0 } else { self.max_timestamp },
+            max_timestamp: if rules.log_append_time {
+                rules.now.0
+            } else {
+                self.max_timestamp
+            },
             producer_id: -1,
             producer_epoch: -1,
             base_sequence: -1,
             records_count: self.count,
         };
         let body = Bytes::from(self.bytes);
-        Some(Frame { header: seal_header(header, &body), body })
+        Some(Frame {
+            header: seal_header(header, &body),
+            body,
+        })
     }
 }
 
@@ -188,7 +213,13 @@ fn fired_headers(
     headers.retain(|(key, _)| !DROPPED.iter().any(|name| name.as_bytes() == key));
     let decimal = |n: i64| Some(Bytes::from(n.to_string()));
     headers.push((Bytes::from_static(HEADER_DUE_AT.as_bytes()), decimal(due)));
-    headers.push((Bytes::from_static(HEADER_SCHEDULE_ID.as_bytes()), decimal(hold.id.0)));
-    headers.push((Bytes::from_static(HEADER_CREATED_AT.as_bytes()), decimal(hold.created.0)));
+    headers.push((
+        Bytes::from_static(HEADER_SCHEDULE_ID.as_bytes()),
+        decimal(hold.id.0),
+    ));
+    headers.push((
+        Bytes::from_static(HEADER_CREATED_AT.as_bytes()),
+        decimal(hold.created.0),
+    ));
     headers
 }

@@ -49,12 +49,20 @@ struct Inbox {
 impl FireHandle {
     /// The partition has holds, committed or about to be.
     pub fn watch(&self, partition: &Arc<Partition>) {
-        self.0.told.lock().insert(partition.key, Arc::clone(partition));
+        self.0
+            .told
+            .lock()
+            .insert(partition.key, Arc::clone(partition));
         self.0.bell.notify_one();
     }
 
     fn take(&self) -> Vec<Arc<Partition>> {
-        self.0.told.lock().drain().map(|(_, partition)| partition).collect()
+        self.0
+            .told
+            .lock()
+            .drain()
+            .map(|(_, partition)| partition)
+            .collect()
     }
 }
 
@@ -63,7 +71,11 @@ enum Event {
     /// The oldest uncommitted hold of a partition is committed, or never will be.
     Committed(Arc<Partition>, bool),
     /// A FIRE frame is committed: its records became visible.
-    Fired { partition: Arc<Partition>, dues: Vec<DueTime>, committed: bool },
+    Fired {
+        partition: Arc<Partition>,
+        dues: Vec<DueTime>,
+        committed: bool,
+    },
     /// Time to try a partition again.
     Retry(Arc<Partition>),
 }
@@ -81,7 +93,9 @@ pub struct FireLoop {
 
 impl std::fmt::Debug for FireLoop {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("FireLoop").field("deadlines", &self.deadlines.len()).finish_non_exhaustive()
+        f.debug_struct("FireLoop")
+            .field("deadlines", &self.deadlines.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -139,10 +153,15 @@ impl FireLoop {
                     self.track(&partition);
                 }
             }
-            Event::Fired { partition, dues, committed } => {
+            Event::Fired {
+                partition,
+                dues,
+                committed,
+            } => {
                 if committed {
                     let now = self.clock.wall();
-                    self.metrics.fired(&partition.topic, dues.iter().map(|due| now.0 - due.0));
+                    self.metrics
+                        .fired(&partition.topic, dues.iter().map(|due| now.0 - due.0));
                 }
             }
             Event::Retry(partition) => self.track(&partition),
@@ -159,26 +178,33 @@ impl FireLoop {
             self.deadlines.insert((due, key));
             self.tracked.insert(key, (Arc::clone(partition), due));
         }
-        if let Some(at) = partition.uncommitted_front() {
-            if self.awaited.insert(key) {
-                let partition = Arc::clone(partition);
-                self.events.push(
-                    async move {
-                        let committed = partition.committed(at).await;
-                        Event::Committed(partition, committed)
-                    }
-                    .boxed(),
-                );
-            }
+        if let Some(at) = partition.uncommitted_front()
+            && self.awaited.insert(key)
+        {
+            let partition = Arc::clone(partition);
+            self.events.push(
+                async move {
+                    let committed = partition.committed(at).await;
+                    Event::Committed(partition, committed)
+                }
+                .boxed(),
+            );
         }
     }
 
     /// One turn for each partition that has something due now.
     fn fire_due(&mut self) {
         let now = self.clock.wall();
-        let due: Vec<_> = self.deadlines.iter().take_while(|(due, _)| due.0 <= now.0).copied().collect();
+        let due: Vec<_> = self
+            .deadlines
+            .iter()
+            .take_while(|(due, _)| due.0 <= now.0)
+            .copied()
+            .collect();
         for (_, key) in due {
-            let Some((partition, due)) = self.tracked.remove(&key) else { continue };
+            let Some((partition, due)) = self.tracked.remove(&key) else {
+                continue;
+            };
             self.deadlines.remove(&(due, key));
             if self.fire(&partition, now) {
                 self.track(&partition);
@@ -190,7 +216,14 @@ impl FireLoop {
     fn fire(&mut self, partition: &Arc<Partition>, now: TimestampMs) -> bool {
         let due = partition.pop_due(now, RECORDS_PER_TURN_MAX);
         let log_append_time = partition.config().log_append_time;
-        let fire = fire::build(partition.log(), due, FireRules { now, log_append_time });
+        let fire = fire::build(
+            partition.log(),
+            due,
+            FireRules {
+                now,
+                log_append_time,
+            },
+        );
         partition.put_back(fire.left);
         for (entry, error) in fire.failed {
             // Its HOLD stays in the log, pending: nothing is settled by a guess.
@@ -199,14 +232,24 @@ impl FireLoop {
             self.metrics.fire_failed(&partition.topic);
         }
         let Some(frame) = fire.frame else { return true };
-        match partition.append(Unit { frames: vec![frame] }, |_| Vec::new(), now) {
+        match partition.append(
+            Unit {
+                frames: vec![frame],
+            },
+            |_| Vec::new(),
+            now,
+        ) {
             Ok(appended) => {
                 let dues = fire.fired.iter().map(|entry| entry.key.due).collect();
                 let partition = Arc::clone(partition);
                 self.events.push(
                     async move {
                         let committed = partition.committed(appended.committed_at).await;
-                        Event::Fired { partition, dues, committed }
+                        Event::Fired {
+                            partition,
+                            dues,
+                            committed,
+                        }
                     }
                     .boxed(),
                 );

@@ -32,13 +32,16 @@ pub enum PendingError {
 pub fn rebuild(log: &Log) -> Result<TimerStore, PendingError> {
     let mut pending = HashMap::new();
     let mut failed = None;
-    log.scan_special(log.offsets().log_start, &mut |frame| match replay(&mut pending, &frame) {
-        Ok(()) => ControlFlow::Continue(()),
-        Err(error) => {
-            failed = Some(error);
-            ControlFlow::Break(())
-        }
-    })?;
+    log.scan_special(
+        log.offsets().log_start,
+        &mut |frame| match replay(&mut pending, &frame) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => {
+                failed = Some(error);
+                ControlFlow::Break(())
+            }
+        },
+    )?;
     if let Some(error) = failed {
         return Err(error);
     }
@@ -61,8 +64,14 @@ fn replay(
     }
     if let Some(hold) = HoldFrame::parse(frame).map_err(damaged)? {
         for (index, entry) in (0u32..).zip(&hold.entries) {
-            let key = TimerKey { due: entry.due, id: entry.id };
-            let place = Place { hold: hold.base_offset, index };
+            let key = TimerKey {
+                due: entry.due,
+                id: entry.id,
+            };
+            let place = Place {
+                hold: hold.base_offset,
+                index,
+            };
             pending.insert(entry.id, TimerEntry { key, place });
         }
     }

@@ -10,7 +10,7 @@ use storage::units::TimestampMs;
 use tokio::io::unix::AsyncFd;
 
 /// A `timerfd` on the real-time clock. `TFD_TIMER_CANCEL_ON_SET` makes a read fail with `ECANCELED` when the clock is
-/// stepped (timerfd_create(2)), which wakes the sleeper just as the expiry does.
+/// stepped (`timerfd_create(2)`), which wakes the sleeper just as the expiry does.
 #[derive(Debug)]
 pub struct WallTimer(AsyncFd<OwnedFd>);
 
@@ -21,7 +21,10 @@ impl WallTimer {
             TimerfdClockId::Realtime,
             TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC,
         )?;
-        #[expect(deprecated, reason = "its successor is unsafe; an OwnedFd keeps the promise that one asks for")]
+        #[expect(
+            deprecated,
+            reason = "its successor is unsafe; an OwnedFd keeps the promise that one asks for"
+        )]
         let registered = AsyncFd::new(fd)?;
         Ok(Self(registered))
     }
@@ -33,7 +36,13 @@ impl WallTimer {
             // An all-zero value would disarm the timer.
             tv_nsec: (at.0.rem_euclid(1_000) * 1_000_000).max(1),
         };
-        let once = Itimerspec { it_interval: Timespec { tv_sec: 0, tv_nsec: 0 }, it_value: expiry };
+        let once = Itimerspec {
+            it_interval: Timespec {
+                tv_sec: 0,
+                tv_nsec: 0,
+            },
+            it_value: expiry,
+        };
         timerfd_settime(
             self.0.get_ref(),
             TimerfdTimerFlags::ABSTIME | TimerfdTimerFlags::CANCEL_ON_SET,
@@ -47,7 +56,9 @@ impl WallTimer {
             });
             match read {
                 Ok(Ok(_)) => return Ok(()),
-                Ok(Err(e)) if e.raw_os_error() == Some(rustix::io::Errno::CANCELED.raw_os_error()) => {
+                Ok(Err(e))
+                    if e.raw_os_error() == Some(rustix::io::Errno::CANCELED.raw_os_error()) =>
+                {
                     return Ok(());
                 }
                 Ok(Err(e)) => return Err(e),

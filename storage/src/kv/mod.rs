@@ -3,7 +3,10 @@
 //! It keeps what is not a log: cluster metadata. A value carries its CRC32C, so that damage that RocksDB's own checks miss is
 //! an error, never an answer. A folder that was initialised and is empty now is refused: starting anew there would forget.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fmt::Write as _,
+    path::{Path, PathBuf},
+};
 
 use rocksdb::{DB, DBRecoveryMode, Direction, IteratorMode, Options, WriteBatch, WriteOptions};
 use thiserror::Error;
@@ -33,7 +36,9 @@ pub enum KvError {
         key: String,
     },
     /// The folder was initialised once, and its store is gone.
-    #[error("key-value store {0} is missing or empty, though it was initialised; restore it, nothing was changed")]
+    #[error(
+        "key-value store {0} is missing or empty, though it was initialised; restore it, nothing was changed"
+    )]
     Lost(PathBuf),
     /// The file system refused.
     #[error("{path}: {source}")]
@@ -52,13 +57,18 @@ pub struct Kv {
     path: PathBuf,
 }
 
+/// A key and its value.
+pub type Entry = (Vec<u8>, Vec<u8>);
+
 /// Writes that take effect together.
 #[derive(Default)]
 pub struct Writes(WriteBatch);
 
 impl std::fmt::Debug for Writes {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Writes").field("len", &self.0.len()).finish()
+        f.debug_struct("Writes")
+            .field("len", &self.0.len())
+            .finish()
     }
 }
 
@@ -84,7 +94,10 @@ impl Writes {
 impl Kv {
     /// Opens the store in `path`, or makes it where none ever was.
     pub fn open(path: &Path) -> Result<Self, KvError> {
-        let io = |source| KvError::Io { path: path.to_path_buf(), source };
+        let io = |source| KvError::Io {
+            path: path.to_path_buf(),
+            source,
+        };
         let marker = path.with_file_name(MARKER);
         let is_there = path.join("CURRENT").exists();
         if marker.exists() && !is_there {
@@ -99,12 +112,17 @@ impl Kv {
         options.set_max_open_files(64);
         options.set_keep_log_file_num(2);
         options.set_max_background_jobs(1);
-        let db = DB::open(&options, path)
-            .map_err(|source| KvError::Store { path: path.to_path_buf(), source })?;
+        let db = DB::open(&options, path).map_err(|source| KvError::Store {
+            path: path.to_path_buf(),
+            source,
+        })?;
         if !marker.exists() {
             crate::checkpoint::replace(&crate::disk::RealDisk, &marker, b"1\n").map_err(io)?;
         }
-        Ok(Self { db, path: path.to_path_buf() })
+        Ok(Self {
+            db,
+            path: path.to_path_buf(),
+        })
     }
 
     /// The value of a key.
@@ -119,13 +137,18 @@ impl Kv {
     pub fn write(&self, writes: Writes) -> Result<(), KvError> {
         let mut options = WriteOptions::default();
         options.set_sync(true);
-        self.db.write_opt(writes.0, &options).map_err(|e| self.store(e))
+        self.db
+            .write_opt(writes.0, &options)
+            .map_err(|e| self.store(e))
     }
 
     /// Keys and values from `from` up to, not including, `to`, in order.
-    pub fn scan(&self, from: &[u8], to: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, KvError> {
+    pub fn scan(&self, from: &[u8], to: &[u8]) -> Result<Vec<Entry>, KvError> {
         let mut found = Vec::new();
-        for item in self.db.iterator(IteratorMode::From(from, Direction::Forward)) {
+        for item in self
+            .db
+            .iterator(IteratorMode::From(from, Direction::Forward))
+        {
             let (key, sealed) = item.map_err(|e| self.store(e))?;
             if key.as_ref() >= to {
                 break;
@@ -137,7 +160,10 @@ impl Kv {
     }
 
     fn unseal(&self, key: &[u8], sealed: &[u8]) -> Result<Vec<u8>, KvError> {
-        let damaged = || KvError::Damaged { path: self.path.clone(), key: hex(key) };
+        let damaged = || KvError::Damaged {
+            path: self.path.clone(),
+            key: hex(key),
+        };
         let (crc, value) = sealed.split_first_chunk::<4>().ok_or_else(damaged)?;
         if u32::from_be_bytes(*crc) == crc32c::crc32c(value) {
             Ok(value.to_vec())
@@ -147,12 +173,19 @@ impl Kv {
     }
 
     fn store(&self, source: rocksdb::Error) -> KvError {
-        KvError::Store { path: self.path.clone(), source }
+        KvError::Store {
+            path: self.path.clone(),
+            source,
+        }
     }
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
+    bytes.iter().fold(String::new(), |mut hex, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
 }
 
 #[cfg(test)]

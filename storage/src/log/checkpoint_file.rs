@@ -11,6 +11,7 @@ use super::{leader_epochs::LeaderEpochs, producer_state::Producers};
 use crate::{
     checkpoint,
     disk::{Disk, read_all},
+    sealed,
 };
 
 /// The recovery point.
@@ -50,30 +51,20 @@ pub(super) fn write(
     at: &Checkpoint,
     producers: &Producers,
 ) -> io::Result<()> {
-    let snapshot = Snapshot { version: VERSION, log_end: at.log_end, producers: producers.clone() };
-    checkpoint::replace(disk, &meta.join("producers.snapshot"), &sealed(&snapshot)?)?;
-    checkpoint::replace(disk, &meta.join("checkpoint.json"), &sealed(at)?)
+    let snapshot = Snapshot {
+        version: VERSION,
+        log_end: at.log_end,
+        producers: producers.clone(),
+    };
+    checkpoint::replace(disk, &meta.join("producers.snapshot"), &sealed::seal(&snapshot)?)?;
+    checkpoint::replace(disk, &meta.join("checkpoint.json"), &sealed::seal(at)?)
 }
 
 /// Reads both; `None` where they are missing, damaged or do not belong together.
 pub(super) fn read(disk: &dyn Disk, meta: &Path) -> Option<(Checkpoint, Producers)> {
-    let at: Checkpoint = unsealed(&read_all(disk, &meta.join("checkpoint.json")).ok()?)?;
-    let snapshot: Snapshot = unsealed(&read_all(disk, &meta.join("producers.snapshot")).ok()?)?;
-    let fits = at.version == VERSION && snapshot.version == VERSION && at.log_end == snapshot.log_end;
+    let at: Checkpoint = sealed::unseal(&read_all(disk, &meta.join("checkpoint.json")).ok()?)?;
+    let snapshot: Snapshot = sealed::unseal(&read_all(disk, &meta.join("producers.snapshot")).ok()?)?;
+    let fits =
+        at.version == VERSION && snapshot.version == VERSION && at.log_end == snapshot.log_end;
     fits.then_some((at, snapshot.producers))
-}
-
-/// JSON and, on a line of its own, its CRC32C: readable, and damage is noticed.
-fn sealed(value: &impl Serialize) -> io::Result<Vec<u8>> {
-    let mut bytes = serde_json::to_vec(value).map_err(io::Error::other)?;
-    let crc = crc32c::crc32c(&bytes);
-    bytes.extend_from_slice(format!("\n{crc:08x}\n").as_bytes());
-    Ok(bytes)
-}
-
-fn unsealed<T: for<'de> Deserialize<'de>>(bytes: &[u8]) -> Option<T> {
-    let text = std::str::from_utf8(bytes).ok()?;
-    let (json, crc) = text.strip_suffix('\n')?.rsplit_once('\n')?;
-    let crc = u32::from_str_radix(crc, 16).ok()?;
-    (crc == crc32c::crc32c(json.as_bytes())).then(|| serde_json::from_str(json).ok()).flatten()
 }

@@ -37,9 +37,20 @@ mod tests {
         for (epoch, offset) in [(0, 0), (0, 5), (2, 10), (5, 30)] {
             epochs.saw(LeaderEpoch(epoch), Offset(offset));
         }
-        for (asked, found, end) in [(0, 0, 10), (1, 0, 10), (2, 2, 30), (4, 2, 30), (5, 5, 44), (9, 5, 44)] {
+        for (asked, found, end) in [
+            (0, 0, 10),
+            (1, 0, 10),
+            (2, 2, 30),
+            (4, 2, 30),
+            (5, 5, 44),
+            (9, 5, 44),
+        ] {
             let expected = (LeaderEpoch(found), Offset(end));
-            assert_eq!(epochs.end_offset(LeaderEpoch(asked), Offset(44)), expected, "{asked}");
+            assert_eq!(
+                epochs.end_offset(LeaderEpoch(asked), Offset(44)),
+                expected,
+                "{asked}"
+            );
         }
         let none = LeaderEpochs::default().end_offset(LeaderEpoch(0), Offset(0));
         assert_eq!(none, (LeaderEpoch(-1), Offset(-1)));

@@ -100,6 +100,8 @@ pub struct Log {
     syncer: Syncer,
     config: RwLock<LogConfig>,
     writer: Mutex<Writer>,
+    /// One round of syncs at a time: a round that overtook another would commit what that one has not synced yet.
+    round: Mutex<()>,
     segments: RwLock<Arc<Vec<Arc<Segment>>>>,
     committed: RwLock<Committed>,
     offsets: watch::Sender<Offsets>,
@@ -146,7 +148,14 @@ impl Log {
     /// Opens or makes the log. What it has is durable when this returns, and the high watermark is the log end.
     pub fn open(options: LogOptions) -> Result<(Arc<Self>, RecoveryReport), OpenError> {
         let (recovered, report) = recovery::recover(&options)?;
-        let Recovered { segments, log_start, next_offset, visible_end, producers, epochs } = recovered;
+        let Recovered {
+            segments,
+            log_start,
+            next_offset,
+            visible_end,
+            producers,
+            epochs,
+        } = recovered;
         let active = match segments.last() {
             Some(last) => Arc::clone(last),
             None => unreachable!("recovery leaves at least one segment"),
@@ -188,6 +197,7 @@ impl Log {
             syncer: options.syncer,
             config: RwLock::new(options.config),
             writer: Mutex::new(writer),
+            round: Mutex::new(()),
             segments: RwLock::new(Arc::new(segments)),
             committed: RwLock::new(committed),
             offsets: watch::Sender::new(offsets),
@@ -196,7 +206,12 @@ impl Log {
     }
 
     /// Appends a unit whole, or nothing of it.
-    pub fn append(&self, unit: Unit, epoch: LeaderEpoch, now_ms: i64) -> Result<Appended, AppendError> {
+    pub fn append(
+        &self,
+        unit: Unit,
+        epoch: LeaderEpoch,
+        now_ms: i64,
+    ) -> Result<Appended, AppendError> {
         let config = *self.config.read();
         let mut writer = self.writer.lock();
         match &writer.state {
@@ -207,10 +222,17 @@ impl Log {
         let Some(first) = unit.frames.first().map(|f| f.header) else {
             return Err(AppendError::Io(io::ErrorKind::InvalidInput.into()));
         };
-        if let Verdict::Duplicate { base_offset, next_offset, timestamp } =
-            writer.producers.judge(&first)?
+        if let Verdict::Duplicate {
+            base_offset,
+            next_offset,
+            timestamp,
+        } = writer.producers.judge(&first)?
         {
-            return Ok(Appended::Duplicate { base_offset, next_offset, timestamp });
+            return Ok(Appended::Duplicate {
+                base_offset,
+                next_offset,
+                timestamp,
+            });
         }
         self.roll_if_due(&mut writer, &unit, &config, now_ms)?;
         let base = writer.next_offset;
@@ -263,7 +285,11 @@ impl Log {
 
     /// Bytes of all segments.
     pub fn size_bytes(&self) -> u64 {
-        self.segments.read().iter().map(|s| s.index.read().size).sum()
+        self.segments
+            .read()
+            .iter()
+            .map(|s| s.index.read().size)
+            .sum()
     }
 
     /// Takes over new settings for what is appended from now on.
@@ -287,15 +313,25 @@ impl Log {
             if writer.state != State::Open {
                 return Ok(());
             }
-            writer.producers.expire(now_ms, config.producer_id_expiration_ms);
+            writer
+                .producers
+                .expire(now_ms, config.producer_id_expiration_ms);
             let mark = Committed {
                 high_watermark: writer.next_offset,
                 visible_end: writer.visible_end,
                 segment: writer.active.first_offset,
                 position: writer.active.index.read().size,
             };
-            let active = (Arc::clone(&writer.active), writer.active.index.read().clone());
-            (mark, writer.producers.clone(), writer.epochs.clone(), active)
+            let active = (
+                Arc::clone(&writer.active),
+                writer.active.index.read().clone(),
+            );
+            (
+                mark,
+                writer.producers.clone(),
+                writer.epochs.clone(),
+                active,
+            )
         };
         self.sync_round();
         if self.is_poisoned().is_some() {
@@ -339,14 +375,18 @@ impl Log {
     pub(super) fn segments_from(&self, from: Offset) -> Vec<Arc<Segment>> {
         let segments = Arc::clone(&self.segments.read());
         let after = segments.partition_point(|s| s.first_offset <= from);
-        segments.iter().skip(after.saturating_sub(1)).cloned().collect()
+        segments
+            .iter()
+            .skip(after.saturating_sub(1))
+            .cloned()
+            .collect()
     }
 
-    /// One group commit; false where there was nothing to do.
+    /// One group commit; false where the log is poisoned.
     pub(super) fn sync_round(&self) -> bool {
+        let _round = self.round.lock();
         let (files, upto) = {
             let mut writer = self.writer.lock();
-            writer.sync_asked = false;
             if matches!(writer.state, State::Poisoned(_)) {
                 return false;
             }
@@ -365,12 +405,21 @@ impl Log {
             return false;
         }
         let mut reached = None;
-        while writer.marks.front().is_some_and(|m| m.high_watermark <= upto) {
+        while writer
+            .marks
+            .front()
+            .is_some_and(|m| m.high_watermark <= upto)
+        {
             reached = writer.marks.pop_front();
         }
         if let Some(mark) = reached {
             *self.committed.write() = mark;
             self.publish(&writer);
+        }
+        writer.sync_asked = false;
+        if writer.next_offset > upto {
+            let policy = self.config.read().flush_policy;
+            self.ask_for_sync(&mut writer, policy);
         }
         true
     }
@@ -432,7 +481,9 @@ impl Log {
         }
         let empty = size <= SEGMENT_HEADER_LEN as u64;
         let full = size + len > u64::from(config.segment_bytes);
-        let old = writer.active_since_ms.is_some_and(|since| now_ms - since >= config.segment_ms);
+        let old = writer
+            .active_since_ms
+            .is_some_and(|since| now_ms - since >= config.segment_ms);
         if empty || !(full || old) {
             return Ok(());
         }
@@ -511,7 +562,11 @@ impl Log {
         if let Some(frames) = index.encode_frames() {
             checkpoint::replace(&*self.disk, &dir.join(format!("{name}.frames")), &frames)?;
         }
-        checkpoint::replace(&*self.disk, &dir.join(format!("{name}.index")), &index.encode_index())
+        checkpoint::replace(
+            &*self.disk,
+            &dir.join(format!("{name}.index")),
+            &index.encode_index(),
+        )
     }
 
     fn write_manifest(&self) -> io::Result<()> {

@@ -14,7 +14,10 @@
 mod checkpoint_file;
 mod error;
 mod leader_epochs;
-#[expect(clippy::module_inception, reason = "the log is what this module is about")]
+#[expect(
+    clippy::module_inception,
+    reason = "the log is what this module is about"
+)]
 mod log;
 mod manifest;
 mod offsets;

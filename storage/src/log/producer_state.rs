@@ -1,6 +1,6 @@
 //! What a log remembers of idempotent producers: epoch and the last five batches of each.
 //!
-//! Source: Apache Kafka, `ProducerAppendInfo`, `ProducerStateEntry` (NUM_BATCHES_TO_RETAIN = 5).
+//! Source: Apache Kafka, `ProducerAppendInfo`, `ProducerStateEntry` (`NUM_BATCHES_TO_RETAIN` = 5).
 
 use std::collections::{HashMap, VecDeque};
 
@@ -39,7 +39,11 @@ struct Batch {
 #[derive(Debug)]
 pub(super) enum Verdict {
     Append,
-    Duplicate { base_offset: Offset, next_offset: Offset, timestamp: i64 },
+    Duplicate {
+        base_offset: Offset,
+        next_offset: Offset,
+        timestamp: i64,
+    },
 }
 
 impl Producers {
@@ -49,7 +53,9 @@ impl Producers {
             return Ok(Verdict::Append);
         }
         // Kafka accepts any sequence of a producer that it does not know: its state may have expired.
-        let Some(producer) = self.by_id.get(&header.producer_id) else { return Ok(Verdict::Append) };
+        let Some(producer) = self.by_id.get(&header.producer_id) else {
+            return Ok(Verdict::Append);
+        };
         let (first, last) = sequences(header);
         if header.producer_epoch < producer.epoch {
             return Err(AppendError::InvalidProducerEpoch {
@@ -64,7 +70,11 @@ impl Producers {
             expected,
         };
         if header.producer_epoch > producer.epoch {
-            return if first == 0 { Ok(Verdict::Append) } else { Err(out_of_order(0)) };
+            return if first == 0 {
+                Ok(Verdict::Append)
+            } else {
+                Err(out_of_order(0))
+            };
         }
         let same = |b: &&Batch| b.first_sequence == first && b.last_sequence == last;
         if let Some(original) = producer.batches.iter().find(same) {
@@ -74,7 +84,9 @@ impl Producers {
                 timestamp: original.timestamp,
             });
         }
-        let Some(newest) = producer.batches.back() else { return Ok(Verdict::Append) };
+        let Some(newest) = producer.batches.back() else {
+            return Ok(Verdict::Append);
+        };
         let expected = next_sequence(newest.last_sequence);
         if first == expected {
             return Ok(Verdict::Append);
@@ -83,7 +95,11 @@ impl Producers {
         let older = producer.batches.front().is_some_and(|oldest| {
             last < oldest.first_sequence && oldest.first_sequence <= newest.last_sequence
         });
-        if older { Err(AppendError::DuplicateSequence) } else { Err(out_of_order(expected)) }
+        if older {
+            Err(AppendError::DuplicateSequence)
+        } else {
+            Err(out_of_order(expected))
+        }
     }
 
     /// Takes in a unit that was appended at `base`, by its first frame's header.
@@ -92,11 +108,14 @@ impl Producers {
             return;
         }
         let (first_sequence, last_sequence) = sequences(header);
-        let producer = self.by_id.entry(header.producer_id).or_insert_with(|| Producer {
-            epoch: header.producer_epoch,
-            batches: VecDeque::with_capacity(BATCHES_KEPT),
-            last_ms: now_ms,
-        });
+        let producer = self
+            .by_id
+            .entry(header.producer_id)
+            .or_insert_with(|| Producer {
+                epoch: header.producer_epoch,
+                batches: VecDeque::with_capacity(BATCHES_KEPT),
+                last_ms: now_ms,
+            });
         if producer.epoch != header.producer_epoch {
             producer.epoch = header.producer_epoch;
             producer.batches.clear();
@@ -116,12 +135,16 @@ impl Producers {
 
     /// Forgets producers that were silent for `after_ms`.
     pub(super) fn expire(&mut self, now_ms: i64, after_ms: i64) {
-        self.by_id.retain(|_, p| now_ms.saturating_sub(p.last_ms) < after_ms);
+        self.by_id
+            .retain(|_, p| now_ms.saturating_sub(p.last_ms) < after_ms);
     }
 
     /// Whether every batch it remembers lies below `end`.
     pub(super) fn is_below(&self, end: Offset) -> bool {
-        self.by_id.values().flat_map(|p| &p.batches).all(|b| b.last_offset < end.0)
+        self.by_id
+            .values()
+            .flat_map(|p| &p.batches)
+            .all(|b| b.last_offset < end.0)
     }
 }
 
@@ -177,7 +200,11 @@ mod tests {
     #[test]
     fn sequences_are_judged_as_kafka_does() {
         let mut p = Producers::default();
-        assert_eq!(verdict(&p, &batch(0, 40, 1)), "append", "an unknown producer may start anywhere");
+        assert_eq!(
+            verdict(&p, &batch(0, 40, 1)),
+            "append",
+            "an unknown producer may start anywhere"
+        );
         for i in 0..7 {
             let h = batch(1, i * 2, 2);
             assert_eq!(verdict(&p, &h), "append");

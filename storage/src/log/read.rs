@@ -104,10 +104,14 @@ impl Log {
         if nothing_new {
             return Ok(ReadResult::default());
         }
-        for segment in self.segments_from(from).iter() {
-            let Some(limit) = limit(segment, &committed) else { break };
+        for segment in &self.segments_from(from) {
+            let Some(limit) = limit(segment, &committed) else {
+                break;
+            };
             if let Some((position, header)) = find(segment, from, limit, upto)? {
-                return Ok(slices(segment, position, &header, limit, max_bytes, upto, min_one));
+                return Ok(slices(
+                    segment, position, &header, limit, max_bytes, upto, min_one,
+                ));
             }
         }
         Ok(ReadResult::default())
@@ -116,8 +120,10 @@ impl Log {
     /// The frame whose offsets cover `offset`, of any kind; the HOLD where a unit's frames share it.
     pub fn batch_at(&self, offset: Offset) -> Result<Option<BatchView>, ReadError> {
         let committed = self.committed();
-        for segment in self.segments_from(offset).iter() {
-            let Some(limit) = limit(segment, &committed) else { break };
+        for segment in &self.segments_from(offset) {
+            let Some(limit) = limit(segment, &committed) else {
+                break;
+            };
             if let Some((position, header)) = find(segment, offset, limit, ReadUpTo::All)? {
                 return if header.base_offset <= offset.0 {
                     load(segment, position, &header).map(Some)
@@ -130,10 +136,15 @@ impl Log {
     }
 
     /// The first visible batch, by offset, that has a timestamp of `timestamp` or more.
-    pub fn first_batch_at_or_after_time(&self, timestamp: i64) -> Result<Option<BatchView>, ReadError> {
+    pub fn first_batch_at_or_after_time(
+        &self,
+        timestamp: i64,
+    ) -> Result<Option<BatchView>, ReadError> {
         let committed = self.committed();
-        for segment in self.segments_from(Offset(0)).iter() {
-            let Some(limit) = limit(segment, &committed) else { break };
+        for segment in &self.segments_from(Offset(0)) {
+            let Some(limit) = limit(segment, &committed) else {
+                break;
+            };
             let mut position = {
                 let index = segment.index.read();
                 if index.max_timestamp < timestamp {
@@ -156,16 +167,22 @@ impl Log {
     pub fn max_timestamp(&self) -> Result<Option<BatchView>, ReadError> {
         let committed = self.committed();
         let mut best: Option<(i64, Arc<Segment>, u64)> = None;
-        for segment in self.segments_from(Offset(0)).iter() {
-            let Some(limit) = limit(segment, &committed) else { break };
+        for segment in &self.segments_from(Offset(0)) {
+            let Some(limit) = limit(segment, &committed) else {
+                break;
+            };
             let index = segment.index.read();
-            let better = best.as_ref().is_none_or(|(max, _, _)| index.max_timestamp > *max);
+            let better = best
+                .as_ref()
+                .is_none_or(|(max, _, _)| index.max_timestamp > *max);
             let position = u64::from(index.max_timestamp_position);
             if index.max_timestamp >= 0 && better && position < limit {
                 best = Some((index.max_timestamp, Arc::clone(segment), position));
             }
         }
-        let Some((_, segment, position)) = best else { return Ok(None) };
+        let Some((_, segment, position)) = best else {
+            return Ok(None);
+        };
         let header = header_at(&segment, position)?;
         load(&segment, position, &header).map(Some)
     }
@@ -176,7 +193,7 @@ impl Log {
         from: Offset,
         each: &mut dyn FnMut(BatchView) -> ControlFlow<()>,
     ) -> Result<(), ReadError> {
-        for segment in self.segments_from(from).iter() {
+        for segment in &self.segments_from(from) {
             let positions = segment.index.read().specials().to_vec();
             for position in positions {
                 let header = header_at(segment, u64::from(position))?;
@@ -234,9 +251,15 @@ fn slices(
     upto: ReadUpTo,
     min_one: bool,
 ) -> ReadResult {
-    let mut result =
-        ReadResult { first_offset: Some(Offset(first.base_offset)), ..ReadResult::default() };
-    let mut left = if min_one { max_bytes.max(first.total_len()) } else { max_bytes };
+    let mut result = ReadResult {
+        first_offset: Some(Offset(first.base_offset)),
+        ..ReadResult::default()
+    };
+    let mut left = if min_one {
+        max_bytes.max(first.total_len())
+    } else {
+        max_bytes
+    };
     let index = segment.index.read();
     let mut position = from;
     while left > 0 && position < limit {
@@ -244,10 +267,16 @@ fn slices(
             ReadUpTo::Visible => index.visible_until(position, limit),
             ReadUpTo::All => limit,
         };
-        let len = usize::try_from(end - position).unwrap_or(usize::MAX).min(left);
+        let len = usize::try_from(end - position)
+            .unwrap_or(usize::MAX)
+            .min(left);
         if len > 0 {
             let file = Arc::clone(&segment.file);
-            result.chunks.push(Chunk::File(FileSlice { file, position, len }));
+            result.chunks.push(Chunk::File(FileSlice {
+                file,
+                position,
+                len,
+            }));
             result.bytes += len;
             left -= len;
         }
@@ -273,10 +302,18 @@ fn load(segment: &Segment, position: u64, header: &BatchHeader) -> Result<BatchV
     if batch.verify_crc() {
         Ok(batch)
     } else {
-        Err(corrupt(segment, position, "the batch's checksum does not fit".into()))
+        Err(corrupt(
+            segment,
+            position,
+            "the batch's checksum does not fit".into(),
+        ))
     }
 }
 
 fn corrupt(segment: &Segment, position: u64, why: String) -> ReadError {
-    ReadError::Corrupt { segment: segment.path.clone(), position, why }
+    ReadError::Corrupt {
+        segment: segment.path.clone(),
+        position,
+        why,
+    }
 }

@@ -76,7 +76,8 @@ pub(super) fn recover(options: &LogOptions) -> Result<(Recovered, RecoveryReport
     }
     let checkpoint = checkpoint_file::read(disk, &options.dir.join("meta"));
     let had_checkpoint = checkpoint.is_some();
-    let start = checkpoint.and_then(|(at, producers)| Start::believe(options, &files, at, producers));
+    let start =
+        checkpoint.and_then(|(at, producers)| Start::believe(options, &files, at, producers));
     report.checkpoint_discarded = had_checkpoint && start.is_none();
     if report.checkpoint_discarded {
         warn!(log = %options.dir.display(), "the checkpoint does not fit the log; the whole log is read");
@@ -122,7 +123,9 @@ fn open_files(options: &LogOptions) -> Result<Vec<SegmentFile>, OpenError> {
     let mut files = Vec::with_capacity(firsts.len());
     for (i, (name, first)) in firsts.iter().enumerate() {
         let path = folder.join(name);
-        let file = disk.open(&path, OpenMode::ReadWrite).map_err(io_at(&path))?;
+        let file = disk
+            .open(&path, OpenMode::ReadWrite)
+            .map_err(io_at(&path))?;
         let len = file.len().map_err(io_at(&path))?;
         if len < SEGMENT_HEADER_LEN as u64 {
             if i + 1 == firsts.len() {
@@ -130,12 +133,17 @@ fn open_files(options: &LogOptions) -> Result<Vec<SegmentFile>, OpenError> {
                 disk.remove_file(&path).map_err(io_at(&path))?;
                 continue;
             }
-            return Err(OpenError::UnknownFormat { segment: path, why: "the header is cut off".into() });
+            return Err(OpenError::UnknownFormat {
+                segment: path,
+                why: "the header is cut off".into(),
+            });
         }
         let mut bytes = [0; SEGMENT_HEADER_LEN];
         file.read_exact_at(&mut bytes, 0).map_err(io_at(&path))?;
-        let header = SegmentHeader::parse(&bytes)
-            .map_err(|why| OpenError::UnknownFormat { segment: path.clone(), why })?;
+        let header = SegmentHeader::parse(&bytes).map_err(|why| OpenError::UnknownFormat {
+            segment: path.clone(),
+            why,
+        })?;
         if header.topic_id != options.topic_id || header.partition != options.partition {
             return Err(OpenError::WrongTopicId {
                 segment: path,
@@ -147,7 +155,12 @@ fn open_files(options: &LogOptions) -> Result<Vec<SegmentFile>, OpenError> {
             let why = format!("it says that it starts at offset {}", header.first_offset);
             return Err(OpenError::UnknownFormat { segment: path, why });
         }
-        files.push(SegmentFile { header, path, file, len });
+        files.push(SegmentFile {
+            header,
+            path,
+            file,
+            len,
+        });
     }
     Ok(files)
 }
@@ -167,7 +180,9 @@ impl Start {
         at: Checkpoint,
         producers: Producers,
     ) -> Option<Self> {
-        let active = files.iter().position(|f| f.header.first_offset.0 == at.segment)?;
+        let active = files
+            .iter()
+            .position(|f| f.header.first_offset.0 == at.segment)?;
         let mut indexes = Vec::with_capacity(active + 1);
         for (i, file) in files.iter().enumerate().take(active + 1) {
             let sealed = i < active;
@@ -177,13 +192,21 @@ impl Start {
             }
             let index = read_index(options, file.header.first_offset, covered)?;
             let next_first = files.get(i + 1).map(|f| f.header.first_offset);
-            let end = if sealed { next_first? } else { Offset(at.log_end) };
+            let end = if sealed {
+                next_first?
+            } else {
+                Offset(at.log_end)
+            };
             if index.next_offset != end {
                 return None;
             }
             indexes.push(index);
         }
-        producers.is_below(Offset(at.log_end)).then_some(Self { at, producers, indexes })
+        producers.is_below(Offset(at.log_end)).then_some(Self {
+            at,
+            producers,
+            indexes,
+        })
     }
 }
 
@@ -231,13 +254,24 @@ fn replay(
         let first = file.header.first_offset;
         let mut index = known.next().unwrap_or_else(|| SegmentIndex::empty(first));
         if i >= known_count && first != recovered.next_offset {
-            let why = format!("it starts at offset {first} where {} follows", recovered.next_offset);
+            let why = format!(
+                "it starts at offset {first} where {} follows",
+                recovered.next_offset
+            );
             return Err(corrupt(&file.path, 0, why));
         }
         let last = i + 1 == files.len();
         if i + 1 >= known_count {
             let below = if i + 1 == known_count { trusted } else { 0 };
-            scan(options, file, &mut index, last, below, &mut recovered, report)?;
+            scan(
+                options,
+                file,
+                &mut index,
+                last,
+                below,
+                &mut recovered,
+                report,
+            )?;
         }
         recovered.segments.push(Arc::new(Segment {
             first_offset: first,
@@ -306,7 +340,9 @@ fn scan(
 fn take_in(recovered: &mut Recovered, first: &BatchView, now_ms: i64) {
     let base = Offset(first.header.base_offset);
     recovered.producers.record(&first.header, base, now_ms);
-    recovered.epochs.saw(LeaderEpoch(first.header.leader_epoch), base);
+    recovered
+        .epochs
+        .saw(LeaderEpoch(first.header.leader_epoch), base);
 }
 
 fn cut(
@@ -342,7 +378,11 @@ fn keep(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 fn corrupt(segment: &Path, position: u64, why: String) -> OpenError {
-    OpenError::Corrupt { segment: segment.to_path_buf(), position, why }
+    OpenError::Corrupt {
+        segment: segment.to_path_buf(),
+        position,
+        why,
+    }
 }
 
 fn io_at(path: &Path) -> impl FnOnce(io::Error) -> OpenError {

@@ -47,7 +47,14 @@ pub struct Scanner {
 impl Scanner {
     /// From `position`, where a unit with an offset of `expected` or more starts, to `end`.
     pub fn new(file: Arc<dyn DiskFile>, position: u64, end: u64, expected: Offset) -> Self {
-        Self { file, end, position, expected, window: Bytes::new(), window_at: 0 }
+        Self {
+            file,
+            end,
+            position,
+            expected,
+            window: Bytes::new(),
+            window_at: 0,
+        }
     }
 
     /// Start of the next unit, or of what stopped the scan.
@@ -71,7 +78,10 @@ impl Scanner {
     fn read_unit(&mut self) -> Result<ScanItem, ScanStop> {
         let first = self.read_batch(self.position)?;
         if first.header.base_offset < self.expected.0 {
-            let why = format!("offset {} where {} follows", first.header.base_offset, self.expected);
+            let why = format!(
+                "offset {} where {} follows",
+                first.header.base_offset, self.expected
+            );
             return Err(ScanStop::Bad(why));
         }
         let head = UnitHead::parse(&first.header, &first.records())
@@ -90,10 +100,15 @@ impl Scanner {
                 frames.push(frame);
             }
             if at != unit_end {
-                return Err(ScanStop::Bad("a unit has another length than its HOLD says".into()));
+                return Err(ScanStop::Bad(
+                    "a unit has another length than its HOLD says".into(),
+                ));
             }
         }
-        let item = ScanItem { position: self.position, frames };
+        let item = ScanItem {
+            position: self.position,
+            frames,
+        };
         self.position = at;
         self.expected = Offset(last + 1);
         Ok(item)
@@ -117,12 +132,14 @@ impl Scanner {
         if at + len as u64 > self.end {
             return Err(ScanStop::Bad("a batch is cut off".into()));
         }
-        let inside = at >= self.window_at
-            && at + len as u64 <= self.window_at + self.window.len() as u64;
+        let inside =
+            at >= self.window_at && at + len as u64 <= self.window_at + self.window.len() as u64;
         if !inside {
             let ahead = usize::try_from(self.end - at).unwrap_or(usize::MAX);
             let mut buf = vec![0; len.max(READ_BYTES).min(ahead)];
-            self.file.read_exact_at(&mut buf, at).map_err(ScanStop::Io)?;
+            self.file
+                .read_exact_at(&mut buf, at)
+                .map_err(ScanStop::Io)?;
             self.window = buf.into();
             self.window_at = at;
         }
@@ -141,13 +158,19 @@ pub(super) fn valid_batch_after(
 ) -> io::Result<Option<u64>> {
     let mut window_at = from;
     while window_at + HEADER_LEN as u64 <= end {
-        let len = usize::try_from(end - window_at).unwrap_or(usize::MAX).min(READ_BYTES);
+        let len = usize::try_from(end - window_at)
+            .unwrap_or(usize::MAX)
+            .min(READ_BYTES);
         let mut window = vec![0; len];
         file.read_exact_at(&mut window, window_at)?;
         let places = len - HEADER_LEN + 1;
         for i in 0..places {
-            let Some(bytes) = window.get(i..i + HEADER_LEN) else { break };
-            let Ok(header) = BatchHeader::parse(bytes) else { continue };
+            let Some(bytes) = window.get(i..i + HEADER_LEN) else {
+                break;
+            };
+            let Ok(header) = BatchHeader::parse(bytes) else {
+                continue;
+            };
             let at = window_at + i as u64;
             let fits = at + header.total_len() as u64 <= end
                 && header.base_offset >= expected.0

@@ -71,7 +71,9 @@ impl SegmentHeader {
         }
         let version = b.get_u32();
         if version != VERSION {
-            return Err(format!("version {version} is not {VERSION}, the one this release reads"));
+            return Err(format!(
+                "version {version} is not {VERSION}, the one this release reads"
+            ));
         }
         if crc.get_u32() != crc32c::crc32c(covered) {
             return Err("the header's checksum does not fit".into());
@@ -82,7 +84,12 @@ impl SegmentHeader {
         let mut id = [0; 16];
         b.copy_to_slice(&mut id);
         let topic_id = TopicId::from_bytes(id);
-        Ok(Self { first_offset, created_ms, topic_id, partition: b.get_i32() })
+        Ok(Self {
+            first_offset,
+            created_ms,
+            topic_id,
+            partition: b.get_i32(),
+        })
     }
 }
 
@@ -94,7 +101,9 @@ pub(super) fn file_name(first_offset: Offset) -> String {
 /// The first offset in a segment's file name.
 pub(super) fn first_offset_of(name: &str) -> Option<Offset> {
     let digits = name.strip_suffix(".log")?;
-    (digits.len() == 20).then(|| digits.parse().ok().map(Offset)).flatten()
+    (digits.len() == 20)
+        .then(|| digits.parse().ok().map(Offset))
+        .flatten()
 }
 
 /// An open segment. The writer extends the last one; readers share all.
@@ -131,8 +140,15 @@ mod tests {
     #[test]
     fn file_names_sort_and_read_back() {
         assert_eq!(file_name(Offset(12)), "00000000000000000012.log");
-        assert_eq!(first_offset_of("00000000000000000012.log"), Some(Offset(12)));
-        for other in ["12.log", "00000000000000000012.index", "x0000000000000000012.log"] {
+        assert_eq!(
+            first_offset_of("00000000000000000012.log"),
+            Some(Offset(12))
+        );
+        for other in [
+            "12.log",
+            "00000000000000000012.index",
+            "x0000000000000000012.log",
+        ] {
             assert_eq!(first_offset_of(other), None, "{other}");
         }
     }

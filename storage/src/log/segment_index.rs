@@ -93,7 +93,9 @@ impl SegmentIndex {
             }
         } else {
             self.visible_end = Offset(header.last_offset() + 1);
-            self.min_timestamp = self.min_timestamp.min(header.base_timestamp.min(header.max_timestamp));
+            self.min_timestamp = self
+                .min_timestamp
+                .min(header.base_timestamp.min(header.max_timestamp));
             if header.max_timestamp > self.max_timestamp {
                 self.max_timestamp = header.max_timestamp;
                 self.max_timestamp_position = position;
@@ -123,7 +125,9 @@ impl SegmentIndex {
 
     /// The end of the hidden run that `position` lies in; `position` itself where it lies in none.
     pub(super) fn skip_hidden(&self, position: u64) -> u64 {
-        let after = self.runs.partition_point(|(start, _)| u64::from(*start) <= position);
+        let after = self
+            .runs
+            .partition_point(|(start, _)| u64::from(*start) <= position);
         match after.checked_sub(1).and_then(|i| self.runs.get(i)) {
             Some((_, end)) if u64::from(*end) > position => u64::from(*end),
             _ => position,
@@ -132,8 +136,12 @@ impl SegmentIndex {
 
     /// Where the next hidden run after `position` starts; `limit` where none does before.
     pub(super) fn visible_until(&self, position: u64, limit: u64) -> u64 {
-        let after = self.runs.partition_point(|(start, _)| u64::from(*start) < position);
-        self.runs.get(after).map_or(limit, |(start, _)| u64::from(*start).min(limit))
+        let after = self
+            .runs
+            .partition_point(|(start, _)| u64::from(*start) < position);
+        self.runs
+            .get(after)
+            .map_or(limit, |(start, _)| u64::from(*start).min(limit))
     }
 
     /// Positions of hidden and FIRE frames.
@@ -205,7 +213,11 @@ impl SegmentIndex {
         }
         if let Some(frames) = frames {
             let mut b = unseal(*FRAMES_MAGIC, covered, frames)?;
-            let runs = if b.remaining() >= 4 { b.get_u32() as usize } else { return None };
+            let runs = if b.remaining() >= 4 {
+                b.get_u32() as usize
+            } else {
+                return None;
+            };
             if runs > b.remaining() / 8 {
                 return None;
             }

@@ -42,7 +42,9 @@ struct Waiting {
 impl fmt::Debug for Syncer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let waiting = self.0.queue.waiting.lock();
-        f.debug_struct("Syncer").field("waiting", &waiting.now.len()).finish_non_exhaustive()
+        f.debug_struct("Syncer")
+            .field("waiting", &waiting.now.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -56,11 +58,16 @@ impl Drop for Handle {
 impl Syncer {
     /// Starts the threads.
     pub fn start(threads: usize, on_sync: Option<OnSync>) -> std::io::Result<Self> {
-        let queue =
-            Arc::new(Queue { waiting: Mutex::default(), bell: Condvar::new(), on_sync });
+        let queue = Arc::new(Queue {
+            waiting: Mutex::default(),
+            bell: Condvar::new(),
+            on_sync,
+        });
         for i in 0..threads.max(1) {
             let queue = Arc::clone(&queue);
-            std::thread::Builder::new().name(format!("sync-{i}")).spawn(move || run(&queue))?;
+            std::thread::Builder::new()
+                .name(format!("sync-{i}"))
+                .spawn(move || run(&queue))?;
         }
         Ok(Self(Arc::new(Handle { queue })))
     }
@@ -73,7 +80,12 @@ impl Syncer {
 
     /// The log wants a sync after `interval`.
     pub(super) fn sync_after(&self, log: Weak<Log>, interval: Duration) {
-        self.0.queue.waiting.lock().later.push((now() + interval, log));
+        self.0
+            .queue
+            .waiting
+            .lock()
+            .later
+            .push((now() + interval, log));
         self.0.queue.bell.notify_one();
     }
 }
@@ -82,10 +94,10 @@ fn run(queue: &Queue) {
     while let Some(log) = next(queue) {
         let Some(log) = log.upgrade() else { continue };
         let started = now();
-        if log.sync_round() {
-            if let Some(on_sync) = &queue.on_sync {
-                on_sync(started.elapsed());
-            }
+        if log.sync_round()
+            && let Some(on_sync) = &queue.on_sync
+        {
+            on_sync(started.elapsed());
         }
     }
 }
@@ -113,7 +125,10 @@ fn next(queue: &Queue) -> Option<Weak<Log>> {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "threads of their own, outside tokio; only measures spans")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "threads of their own, outside tokio; only measures spans"
+)]
 fn now() -> std::time::Instant {
     std::time::Instant::now()
 }

@@ -18,8 +18,11 @@ pub struct Frame {
 
 impl Frame {
     /// Takes a batch apart without copying it.
-    pub fn from_batch(batch: BatchView) -> Self {
-        Self { header: batch.header, body: batch.records() }
+    pub fn from_batch(batch: &BatchView) -> Self {
+        Self {
+            header: batch.header,
+            body: batch.records(),
+        }
     }
 }
 

@@ -1,0 +1,23 @@
+//! One file per command.
+
+mod consume;
+mod demo;
+mod produce;
+mod topic;
+mod wal;
+
+use std::process::ExitCode;
+
+use crate::cli::{Cli, Command};
+
+/// Runs a command; the exit code is its own, an error means 1.
+pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    let (bootstrap, format) = (cli.bootstrap.as_str(), cli.output);
+    match cli.command {
+        Command::Topic(command) => topic::run(bootstrap, format, command).await,
+        Command::Produce(args) => produce::run(bootstrap, format, args).await,
+        Command::Consume(args) => consume::run(bootstrap, format, &args),
+        Command::Wal { args } => wal::run(format, &args),
+        Command::Demo { topic } => demo::run(bootstrap, format, &topic).await,
+    }
+}

@@ -1,0 +1,214 @@
+//! `chronosctl topic create|list|describe|delete`.
+
+use std::{collections::BTreeMap, process::ExitCode};
+
+use anyhow::{Context, bail};
+use rdkafka::{
+    admin::{AdminOptions, ConfigSource, NewTopic, ResourceSpecifier, TopicReplication, TopicResult},
+    consumer::Consumer,
+};
+use serde::Serialize;
+
+use crate::{
+    cli::TopicCommand,
+    kafka::{self, PATIENCE},
+    output::{self, Format},
+};
+
+pub(super) async fn run(
+    bootstrap: &str,
+    format: Format,
+    command: TopicCommand,
+) -> anyhow::Result<ExitCode> {
+    match command {
+        TopicCommand::Create {
+            name,
+            partitions,
+            replication_factor,
+            config,
+        } => create(bootstrap, format, &name, partitions, replication_factor, &config).await,
+        TopicCommand::List => list(bootstrap, format),
+        TopicCommand::Describe { name } => describe(bootstrap, format, &name).await,
+        TopicCommand::Delete { names } => delete(bootstrap, format, &names).await,
+    }
+}
+
+#[derive(Serialize)]
+struct Done {
+    topic: String,
+    done: bool,
+    error: Option<String>,
+}
+
+async fn create(
+    bootstrap: &str,
+    format: Format,
+    name: &str,
+    partitions: i32,
+    replication_factor: i32,
+    config: &[(String, String)],
+) -> anyhow::Result<ExitCode> {
+    let replication = TopicReplication::Fixed(replication_factor);
+    let topic = config.iter().fold(
+        NewTopic::new(name, partitions, replication),
+        |topic, (key, value)| topic.set(key, value),
+    );
+    let admin = kafka::admin(bootstrap)?;
+    report(format, admin.create_topics([&topic], &options()).await?)
+}
+
+async fn delete(bootstrap: &str, format: Format, names: &[String]) -> anyhow::Result<ExitCode> {
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let admin = kafka::admin(bootstrap)?;
+    report(format, admin.delete_topics(&names, &options()).await?)
+}
+
+/// Each topic's outcome; the exit code is 1 where one failed.
+fn report(format: Format, results: Vec<TopicResult>) -> anyhow::Result<ExitCode> {
+    let rows: Vec<Done> = results
+        .into_iter()
+        .map(|result| match result {
+            Ok(topic) => Done {
+                topic,
+                done: true,
+                error: None,
+            },
+            Err((topic, code)) => Done {
+                topic,
+                done: false,
+                error: Some(code.to_string()),
+            },
+        })
+        .collect();
+    output::rows(format, &rows)?;
+    Ok(if rows.iter().all(|row| row.done) {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+#[derive(Serialize)]
+struct Listed {
+    topic: String,
+    partitions: usize,
+}
+
+fn list(bootstrap: &str, format: Format) -> anyhow::Result<ExitCode> {
+    let metadata = kafka::reader(bootstrap)?
+        .fetch_metadata(None, PATIENCE)
+        .with_context(|| format!("asking {bootstrap}"))?;
+    let mut rows: Vec<Listed> = metadata
+        .topics()
+        .iter()
+        .map(|topic| Listed {
+            topic: topic.name().to_owned(),
+            partitions: topic.partitions().len(),
+        })
+        .collect();
+    rows.sort_by(|a, b| a.topic.cmp(&b.topic));
+    output::rows(format, &rows)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+#[derive(Serialize)]
+struct Partition {
+    partition: i32,
+    leader: i32,
+    replicas: Vec<i32>,
+    isr: Vec<i32>,
+    start_offset: i64,
+    /// What a consumer can read up to; offsets of held records may lie beyond.
+    end_offset: i64,
+}
+
+#[derive(Serialize)]
+struct Setting {
+    setting: String,
+    value: Option<String>,
+    source: String,
+}
+
+#[derive(Serialize)]
+struct Described {
+    topic: String,
+    partitions: Vec<Partition>,
+    settings: BTreeMap<String, Option<String>>,
+}
+
+async fn describe(bootstrap: &str, format: Format, name: &str) -> anyhow::Result<ExitCode> {
+    let partitions = partitions(bootstrap, name)?;
+    let admin = kafka::admin(bootstrap)?;
+    let described = admin
+        .describe_configs([&ResourceSpecifier::Topic(name)], &options())
+        .await?;
+    let mut settings = Vec::new();
+    for resource in described {
+        let resource = resource.map_err(|code| anyhow::anyhow!("settings of {name}: {code}"))?;
+        settings.extend(resource.entries.into_iter().map(|entry| Setting {
+            setting: entry.name,
+            value: entry.value,
+            source: source(&entry.source),
+        }));
+    }
+    settings.sort_by(|a, b| a.setting.cmp(&b.setting));
+    match format {
+        Format::Table => {
+            output::rows(format, &partitions)?;
+            output::rows(format, &settings)?;
+        }
+        Format::Json => {
+            let settings = settings.into_iter().map(|s| (s.setting, s.value)).collect();
+            let described = Described {
+                topic: name.to_owned(),
+                partitions,
+                settings,
+            };
+            output::rows(format, &[described])?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn partitions(bootstrap: &str, name: &str) -> anyhow::Result<Vec<Partition>> {
+    let reader = kafka::reader(bootstrap)?;
+    // All topics, then the one: asking for a topic by name could create it.
+    let metadata = reader
+        .fetch_metadata(None, PATIENCE)
+        .with_context(|| format!("asking {bootstrap}"))?;
+    let Some(topic) = metadata.topics().iter().find(|topic| topic.name() == name) else {
+        bail!("there is no topic {name}");
+    };
+    topic
+        .partitions()
+        .iter()
+        .map(|p| {
+            let (start_offset, end_offset) = reader.fetch_watermarks(name, p.id(), PATIENCE)?;
+            Ok(Partition {
+                partition: p.id(),
+                leader: p.leader(),
+                replicas: p.replicas().to_vec(),
+                isr: p.isr().to_vec(),
+                start_offset,
+                end_offset,
+            })
+        })
+        .collect()
+}
+
+fn source(source: &ConfigSource) -> String {
+    match source {
+        ConfigSource::DynamicTopic => "topic",
+        ConfigSource::Default => "default",
+        ConfigSource::StaticBroker => "broker file",
+        ConfigSource::DynamicBroker | ConfigSource::DynamicDefaultBroker => "broker",
+        _ => "unknown",
+    }
+    .into()
+}
+
+fn options() -> AdminOptions {
+    AdminOptions::new()
+        .operation_timeout(Some(PATIENCE))
+        .request_timeout(Some(PATIENCE))
+}

@@ -1,0 +1,104 @@
+//! How results are printed: a table for people, or JSON, one object a line, whose field names are kept stable.
+
+use clap::ValueEnum;
+use comfy_table::{ContentArrangement, Table, presets::UTF8_HORIZONTAL_ONLY};
+use serde::Serialize;
+use serde_json::Value;
+
+/// A form of output.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Columns for people.
+    #[default]
+    Table,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Prints rows; the columns of a table are the fields of the first row.
+pub fn rows<T: Serialize>(format: Format, rows: &[T]) -> anyhow::Result<()> {
+    let objects = rows
+        .iter()
+        .map(serde_json::to_value)
+        .collect::<Result<Vec<_>, _>>()?;
+    match format {
+        Format::Json => objects.iter().for_each(|object| line(&object.to_string())),
+        Format::Table if objects.is_empty() => line("(none)"),
+        Format::Table => line(&table(&objects)),
+    }
+    Ok(())
+}
+
+/// Prints one row as it comes, without waiting for the next: JSON as an object, a table's row as `text`.
+pub fn row<T: Serialize>(format: Format, row: &T, text: &str) -> anyhow::Result<()> {
+    match format {
+        Format::Json => line(&serde_json::to_string(row)?),
+        Format::Table => line(text),
+    }
+    Ok(())
+}
+
+/// Prints a line that only people read.
+pub fn note(format: Format, text: &str) {
+    if format == Format::Table {
+        line(text);
+    }
+}
+
+fn table(objects: &[Value]) -> String {
+    let columns: Vec<&String> = objects
+        .first()
+        .and_then(Value::as_object)
+        .map(|first| first.keys().collect())
+        .unwrap_or_default();
+    let mut table = Table::new();
+    table
+        .load_style(UTF8_HORIZONTAL_ONLY)
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        .set_header(columns.iter().map(|c| c.replace('_', " ")));
+    for object in objects {
+        table.add_row(columns.iter().map(|column| cell(object.get(column.as_str()))));
+    }
+    table.to_string()
+}
+
+fn cell(value: Option<&Value>) -> String {
+    match value {
+        None | Some(Value::Null) => "-".into(),
+        Some(Value::String(text)) => text.clone(),
+        Some(Value::Array(items)) => {
+            let items: Vec<String> = items.iter().map(|item| cell(Some(item))).collect();
+            items.join(", ")
+        }
+        Some(Value::Object(fields)) => {
+            let fields: Vec<String> = fields
+                .iter()
+                .map(|(name, value)| format!("{name}={}", cell(Some(value))))
+                .collect();
+            fields.join(", ")
+        }
+        Some(other) => other.to_string(),
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "printing is what a command line is for")]
+fn line(text: &str) {
+    println!("{text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_table_has_a_column_for_each_field() {
+        let shown = table(&[
+            json!({"topic": "a", "partitions": 3, "replicas": [1, 2], "error": null}),
+            json!({"topic": "b", "partitions": 1, "replicas": [], "error": "x"}),
+        ]);
+        for text in ["topic", "partitions", "1, 2", "-"] {
+            assert!(shown.contains(text), "{text}: {shown}");
+        }
+    }
+}

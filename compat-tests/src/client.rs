@@ -1,0 +1,86 @@
+//! The `rdkafka` crate, set up for tests: a producer that keeps a ledger, and a reader of whole partitions.
+
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use rdkafka::{
+    ClientConfig, Message, Offset, TopicPartitionList,
+    consumer::{BaseConsumer, Consumer},
+    error::KafkaError,
+    message::Headers,
+    producer::FutureProducer,
+};
+
+/// A record as a consumer got it.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// Its offset.
+    pub offset: i64,
+    /// Its value, as text.
+    pub value: String,
+    /// Header `chronos-due-at`, on fired records.
+    pub due_at: Option<i64>,
+    /// Its timestamp.
+    pub timestamp: Option<i64>,
+}
+
+/// An idempotent producer with acks all that retries for `patience`.
+pub fn producer(brokers: &str, patience: Duration) -> anyhow::Result<FutureProducer> {
+    Ok(ClientConfig::new()
+        .set("bootstrap.servers", brokers)
+        .set("enable.idempotence", "true")
+        .set("linger.ms", "2")
+        .set("message.timeout.ms", patience.as_millis().to_string())
+        .set("reconnect.backoff.max.ms", "200")
+        .create()?)
+}
+
+/// A consumer of one partition from `from` on, without a group.
+pub fn consumer(brokers: &str, topic: &str, from: Offset) -> anyhow::Result<BaseConsumer> {
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", brokers)
+        .set("group.id", "none")
+        .set("enable.auto.commit", "false")
+        .set("enable.partition.eof", "true")
+        .set("fetch.wait.max.ms", "100")
+        .set("check.crcs", "true")
+        .set("reconnect.backoff.max.ms", "200")
+        .create()?;
+    let mut partitions = TopicPartitionList::new();
+    partitions.add_partition_offset(topic, 0, from)?;
+    consumer.assign(&partitions)?;
+    Ok(consumer)
+}
+
+/// Everything in partition 0 of `topic`, up to its end.
+pub fn read_all(brokers: &str, topic: &str, patience: Duration) -> anyhow::Result<Vec<Found>> {
+    let consumer = consumer(brokers, topic, Offset::Beginning)?;
+    let mut found = Vec::new();
+    loop {
+        match consumer.poll(patience) {
+            None => bail!(
+                "no end of {topic} within {patience:?}, {} records so far",
+                found.len()
+            ),
+            Some(Err(KafkaError::PartitionEOF(_))) => return Ok(found),
+            Some(Err(error)) => return Err(error).context("consuming"),
+            Some(Ok(message)) => found.push(to_found(&message)),
+        }
+    }
+}
+
+/// What a test looks at in a record.
+pub fn to_found(message: &impl Message) -> Found {
+    let due_at = message.headers().and_then(|headers| {
+        headers
+            .iter()
+            .filter(|h| h.key == "chronos-due-at")
+            .find_map(|h| std::str::from_utf8(h.value?).ok()?.parse().ok())
+    });
+    Found {
+        offset: message.offset(),
+        value: String::from_utf8_lossy(message.payload().unwrap_or_default()).into_owned(),
+        due_at,
+        timestamp: message.timestamp().to_millis(),
+    }
+}

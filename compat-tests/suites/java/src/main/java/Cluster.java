@@ -1,0 +1,92 @@
+import java.time.Duration;
+import java.util.List;
+import java.util.Map;
+import java.util.UUID;
+import java.util.concurrent.ExecutionException;
+import org.apache.kafka.clients.admin.Admin;
+import org.apache.kafka.clients.admin.NewTopic;
+import org.apache.kafka.clients.admin.TopicDescription;
+import org.apache.kafka.common.errors.UnknownTopicOrPartitionException;
+
+/** The broker under test as scenarios see it: new topics, and clients. */
+final class Cluster implements AutoCloseable {
+    /** How long anything may take; every client is told so, and none can hang. */
+    static final Duration PATIENCE = Duration.ofSeconds(10);
+    static final List<String> CODECS = List.of("none", "gzip", "snappy", "lz4", "zstd");
+
+    final String bootstrap;
+    final Admin admin;
+    private final String run = UUID.randomUUID().toString().substring(0, 8);
+    private int topics;
+
+    Cluster(String bootstrap) {
+        this.bootstrap = bootstrap;
+        int patience = (int) PATIENCE.toMillis();
+        admin = Admin.create(Map.of(
+                "bootstrap.servers", bootstrap, "default.api.timeout.ms", patience, "request.timeout.ms", patience / 2));
+    }
+
+    /** A topic name that no other run uses. */
+    String newName() {
+        topics += 1;
+        return "java-" + run + "-" + topics;
+    }
+
+    String newTopic(int partitions) throws Exception {
+        String topic = newName();
+        create(topic, partitions);
+        return topic;
+    }
+
+    void create(String topic, int partitions) throws Exception {
+        admin.createTopics(List.of(new NewTopic(topic, partitions, (short) 1))).all().get();
+        Check.waitUntil(topic + " has " + partitions + " partitions", () -> partitions(topic) == partitions);
+    }
+
+    TopicDescription describe(String topic) throws Exception {
+        return admin.describeTopics(List.of(topic)).allTopicNames().get().get(topic);
+    }
+
+    /** How many partitions a topic has, 0 where there is none. */
+    int partitions(String topic) throws Exception {
+        try {
+            return describe(topic).partitions().size();
+        } catch (ExecutionException e) {
+            if (e.getCause() instanceof UnknownTopicOrPartitionException) {
+                return 0;
+            }
+            throw e;
+        }
+    }
+
+    Writer writer(String topic, Map<String, Object> config) {
+        return new Writer(bootstrap, topic, config);
+    }
+
+    Writer writer(String topic) {
+        return writer(topic, Map.of());
+    }
+
+    Reader reader(String topic, int partitions, Map<String, Object> config) {
+        return new Reader(bootstrap, topic, partitions, config);
+    }
+
+    Reader reader(String topic) {
+        return reader(topic, 1, Map.of());
+    }
+
+    List<Arrival> readAll(String topic, int partitions) {
+        try (Reader reader = reader(topic, partitions, Map.of())) {
+            return reader.takeAll();
+        }
+    }
+
+    List<Arrival> readAll(String topic) {
+        return readAll(topic, 1);
+    }
+
+    @Override
+    public void close() {
+        admin.close(Duration.ofSeconds(1));
+    }
+}

@@ -1,0 +1,4 @@
+/** One behaviour; it throws when the broker lacks it. */
+interface Scenario {
+    void run(Cluster cluster) throws Exception;
+}

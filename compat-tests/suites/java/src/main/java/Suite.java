@@ -1,0 +1,46 @@
+import java.util.LinkedHashMap;
+import java.util.Map;
+
+/** Drives a broker with the Java client: `Suite BOOTSTRAP [ONLY]`, where ONLY is a part of the scenarios' names. */
+public final class Suite {
+    private Suite() {}
+
+    public static void main(String[] args) {
+        if (args.length < 1 || args.length > 2) {
+            System.err.println("Suite BOOTSTRAP [ONLY_SCENARIO]");
+            System.exit(2);
+        }
+        String only = args.length > 1 ? args[1] : "";
+        Map<String, Scenario> scenarios = new LinkedHashMap<>(Topics.scenarios());
+        scenarios.putAll(Records.scenarios());
+        scenarios.putAll(Held.scenarios());
+        int passed = 0;
+        int failed = 0;
+        try (Cluster cluster = new Cluster(args[0])) {
+            for (var scenario : scenarios.entrySet()) {
+                if (!scenario.getKey().contains(only)) {
+                    continue;
+                }
+                if (passes(scenario.getKey(), scenario.getValue(), cluster)) {
+                    passed += 1;
+                } else {
+                    failed += 1;
+                }
+            }
+        }
+        System.out.println(passed + " passed, " + failed + " failed");
+        System.exit(failed == 0 && passed > 0 ? 0 : 1);
+    }
+
+    private static boolean passes(String name, Scenario scenario, Cluster cluster) {
+        try {
+            scenario.run(cluster);
+            System.out.println("ok " + name);
+            return true;
+        } catch (Exception | AssertionError e) {
+            String reason = e.toString().replaceAll("\\s+", " ");
+            System.out.println("FAIL " + name + ": " + reason.substring(0, Math.min(500, reason.length())));
+            return false;
+        }
+    }
+}

@@ -1,7 +1,7 @@
 //! How results are printed: a table for people, or JSON, one object a line, whose field names are kept stable.
 
 use clap::ValueEnum;
-use comfy_table::{ContentArrangement, Table, presets::UTF8_HORIZONTAL_ONLY};
+use comfy_table::{ContentArrangement, Table, presets::NOTHING};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -53,7 +53,7 @@ fn table(objects: &[Value]) -> String {
         .unwrap_or_default();
     let mut table = Table::new();
     table
-        .load_style(UTF8_HORIZONTAL_ONLY)
+        .load_style(NOTHING)
         .set_content_arrangement(ContentArrangement::Dynamic)
         .set_header(columns.iter().map(|c| c.replace('_', " ")));
     for object in objects {

@@ -1,6 +1,6 @@
 //! `chronosdb`: reads the settings, starts the node, waits for a signal.
 
-use std::process::ExitCode;
+use std::{io::Write, process::ExitCode};
 
 use anyhow::Context;
 use broker::{
@@ -83,28 +83,22 @@ fn run(config: Config) -> anyhow::Result<()> {
     })
 }
 
-#[expect(
-    clippy::print_stdout,
-    reason = "the one line that a script or a person waits for"
-)]
+/// Tells where clients connect, in one write: a script may close our standard output after the first line, and that is no
+/// reason to stop.
 fn announce(node: &Node) {
-    let version = env!("CARGO_PKG_VERSION");
-    println!(
-        "ready kafka={} http={} version={version}",
-        node.kafka, node.http
+    let (kafka, http) = (node.kafka, node.http);
+    let text = format!(
+        "ready kafka={kafka} http={http} version={}
+  write:        echo hello | kcat -P -b {kafka} -t t1
+  read:         kcat -C -b {kafka} -t t1 -o beginning -e -q
+  write later:  echo later | kcat -P -b {kafka} -t t1 -H chronos-deliver-after=5s
+",
+        env!("CARGO_PKG_VERSION")
     );
-    println!(
-        "  write:        echo hello | kcat -P -b {} -t t1",
-        node.kafka
-    );
-    println!(
-        "  read:         kcat -C -b {} -t t1 -o beginning -e -q",
-        node.kafka
-    );
-    println!(
-        "  write later:  echo later | kcat -P -b {} -t t1 -H chronos-deliver-after=5s",
-        node.kafka
-    );
+    let mut stdout = std::io::stdout().lock();
+    if let Err(error) = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        tracing::warn!(%error, "nobody reads standard output");
+    }
 }
 
 #[expect(clippy::print_stdout, reason = "printing is what the command is for")]

@@ -2,7 +2,7 @@
 //!
 //! data folder -> metadata -> partitions -> fire loop -> listeners; a partition that cannot be opened does not stop the rest.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use kafka_compat::server::{self, Limits};
@@ -12,6 +12,7 @@ use tokio::{
     net::TcpListener,
     sync::watch,
     task::{JoinHandle, JoinSet},
+    time::timeout,
 };
 use tracing::{error, info};
 
@@ -28,6 +29,9 @@ use crate::{
 
 /// Threads that sync: two, so that one slow log does not hold up all.
 const SYNC_THREADS: usize = 2;
+
+/// A partition that could not be opened or removed for a passing reason is tried again after this.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// A node that runs.
 #[derive(Debug)]
@@ -82,12 +86,12 @@ impl Node {
             fire: fire.clone(),
             metrics: Arc::clone(&metrics),
         }));
-        registry.warn_of_strangers(&metadata.image());
+        registry.sweep(&metadata.image());
         reconcile(&registry, &metadata).await?;
 
         let (shutdown, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
-        let fire_loop = FireLoop::new(fire.clone(), Arc::clone(&clock), Arc::clone(&metrics));
+        let fire_loop = FireLoop::new(fire.clone(), Arc::clone(&clock));
         let fire_stopped = stopped.clone();
         tasks.spawn(async move {
             if let Err(error) = fire_loop.run(fire_stopped).await {
@@ -184,7 +188,11 @@ async fn follow(registry: Arc<Registry>, metadata: Metadata) {
         if let Err(error) = reconcile(&registry, &metadata).await {
             error!(%error, "the partitions do not follow the metadata");
         }
-        if images.changed().await.is_err() {
+        let changed = images.changed();
+        if registry.wants_retry() {
+            // An error repeats itself below; a time-out is the time to try again.
+            let _ = timeout(RETRY_AFTER, changed).await;
+        } else if changed.await.is_err() {
             return;
         }
     }
@@ -192,7 +200,7 @@ async fn follow(registry: Arc<Registry>, metadata: Metadata) {
 
 async fn checkpoints(
     registry: Arc<Registry>,
-    every: std::time::Duration,
+    every: Duration,
     mut stopped: watch::Receiver<bool>,
 ) {
     loop {

@@ -2,12 +2,18 @@
 //!
 //! Labels are bounded: APIs, error names, and at most [`TOPICS_MAX`] topics; never a partition, key, client or message id.
 
-use std::{collections::HashSet, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
-use kafka_compat::protocol::{error::ResponseError, messages::ApiKey};
+use kafka_compat::{
+    api_table::APIS,
+    protocol::{error::ResponseError, messages::ApiKey},
+};
 use parking_lot::Mutex;
 use prometheus::{
-    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
     Registry, TextEncoder,
 };
 use tracing_subscriber::EnvFilter;
@@ -30,6 +36,62 @@ pub fn init_logs(json: bool) {
     }
 }
 
+/// The counters of one API.
+#[derive(Debug)]
+struct ApiMetrics {
+    seconds: Histogram,
+    succeeded: IntCounter,
+}
+
+/// The counters of one topic, or of all that share a label.
+#[derive(Clone, Debug)]
+pub struct TopicMetrics {
+    records: IntCounter,
+    bytes_in: IntCounter,
+    bytes_out: IntCounter,
+    refused: IntCounter,
+    accepted: IntCounter,
+    delivered: IntCounter,
+    fire_failed: IntCounter,
+    lateness: Histogram,
+}
+
+impl TopicMetrics {
+    /// A batch was appended.
+    pub fn produced(&self, records: i32, bytes: usize, held: usize) {
+        self.records.inc_by(u64::try_from(records).unwrap_or(0));
+        self.bytes_in.inc_by(bytes as u64);
+        self.accepted.inc_by(held as u64);
+    }
+
+    /// A batch was refused.
+    pub fn refused(&self) {
+        self.refused.inc();
+    }
+
+    /// Records were sent to a consumer.
+    pub fn fetched(&self, bytes: usize) {
+        self.bytes_out.inc_by(bytes as u64);
+    }
+
+    /// Held records became visible, each so many milliseconds after it was due.
+    pub fn fired(&self, lateness_ms: impl Iterator<Item = i64>) {
+        let mut count = 0;
+        for late in lateness_ms {
+            count += 1;
+            let late = u64::try_from(late).unwrap_or(0);
+            self.lateness
+                .observe(Duration::from_millis(late).as_secs_f64());
+        }
+        self.delivered.inc_by(count);
+    }
+
+    /// A held record could not be fired.
+    pub fn fire_failed(&self) {
+        self.fire_failed.inc();
+    }
+}
+
 /// All metrics of a node.
 #[derive(Debug)]
 pub struct Metrics {
@@ -37,9 +99,10 @@ pub struct Metrics {
     topics: Mutex<HashSet<String>>,
     uptime: prometheus::Gauge,
     started: tokio::time::Instant,
-    request_seconds: HistogramVec,
+    apis: HashMap<i16, ApiMetrics>,
     requests: IntCounterVec,
-    request_bytes: IntCounterVec,
+    bytes_in: IntCounter,
+    bytes_out: IntCounter,
     records: IntCounterVec,
     topic_bytes: IntCounterVec,
     connections: IntGauge,
@@ -64,26 +127,38 @@ impl Metrics {
         let build = r.gauges("chronos_build_info", "This build.", &["version"])?;
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         let seconds = doubling(0.000_5, 15);
+        let request_seconds = r.histograms(
+            "chronos_kafka_request_duration_seconds",
+            "From a request's last byte to its answer's last byte.",
+            &["api"],
+            seconds.clone(),
+        )?;
+        let requests = r.counters(
+            "chronos_kafka_requests_total",
+            "Requests answered, by first error.",
+            &["api", "error"],
+        )?;
+        let request_bytes = r.counters(
+            "chronos_kafka_request_bytes_total",
+            "Bytes of frames.",
+            &["direction"],
+        )?;
+        let apis = APIS.iter().map(|api| {
+            let name = format!("{:?}", api.key);
+            let metrics = ApiMetrics {
+                seconds: request_seconds.with_label_values(&[&name]),
+                succeeded: requests.with_label_values(&[name.as_str(), "none"]),
+            };
+            (api.key as i16, metrics)
+        });
         Ok(Self {
             topics: Mutex::default(),
             uptime: r.float("chronos_uptime_seconds", "Seconds since the start.")?,
             started: tokio::time::Instant::now(),
-            request_seconds: r.histograms(
-                "chronos_kafka_request_duration_seconds",
-                "From a request's last byte to its answer's last byte.",
-                &["api"],
-                seconds.clone(),
-            )?,
-            requests: r.counters(
-                "chronos_kafka_requests_total",
-                "Requests answered, by first error.",
-                &["api", "error"],
-            )?,
-            request_bytes: r.counters(
-                "chronos_kafka_request_bytes_total",
-                "Bytes of frames.",
-                &["direction"],
-            )?,
+            apis: apis.collect(),
+            bytes_in: request_bytes.with_label_values(&["in"]),
+            bytes_out: request_bytes.with_label_values(&["out"]),
+            requests,
             records: r.counters(
                 "chronos_topic_records_total",
                 "Records produced.",
@@ -140,80 +215,40 @@ impl Metrics {
 
     /// A request was answered.
     pub fn request_done(&self, api: ApiKey, took: Duration, error: Option<i16>) {
-        let api = format!("{api:?}");
-        self.request_seconds
-            .with_label_values(&[&api])
-            .observe(took.as_secs_f64());
-        let error = error.and_then(ResponseError::try_from_code);
-        let name = match error {
-            None => "none".to_owned(),
+        let Some(handles) = self.apis.get(&(api as i16)) else {
+            return;
+        };
+        handles.seconds.observe(took.as_secs_f64());
+        let name = match error.and_then(ResponseError::try_from_code) {
+            None => return handles.succeeded.inc(),
             Some(ResponseError::Unknown(_)) => "unknown".to_owned(),
             Some(known) => format!("{known:?}"),
         };
-        self.requests.with_label_values(&[&api, &name]).inc();
+        self.requests
+            .with_label_values(&[format!("{api:?}").as_str(), &name])
+            .inc();
     }
 
     /// Frames went over the wire.
     pub fn request_bytes(&self, received: usize, sent: usize) {
-        if received > 0 {
-            self.request_bytes
-                .with_label_values(&["in"])
-                .inc_by(received as u64);
-        }
-        if sent > 0 {
-            self.request_bytes
-                .with_label_values(&["out"])
-                .inc_by(sent as u64);
-        }
+        self.bytes_in.inc_by(received as u64);
+        self.bytes_out.inc_by(sent as u64);
     }
 
-    /// A batch was appended.
-    pub fn produced(&self, topic: &str, records: i32, bytes: usize, held: usize) {
+    /// The counters of a topic, looked up once for all its partitions' life.
+    pub fn topic(&self, topic: &str) -> TopicMetrics {
         let topic = self.label(topic);
-        self.records
-            .with_label_values(&[&topic])
-            .inc_by(u64::try_from(records).unwrap_or(0));
-        self.topic_bytes
-            .with_label_values(&[topic.as_str(), "in"])
-            .inc_by(bytes as u64);
-        if held > 0 {
-            self.accepted
-                .with_label_values(&[&topic])
-                .inc_by(held as u64);
+        let labels = &[topic.as_str()];
+        TopicMetrics {
+            records: self.records.with_label_values(labels),
+            bytes_in: self.topic_bytes.with_label_values(&[&topic, "in"]),
+            bytes_out: self.topic_bytes.with_label_values(&[&topic, "out"]),
+            refused: self.refused.with_label_values(labels),
+            accepted: self.accepted.with_label_values(labels),
+            delivered: self.delivered.with_label_values(labels),
+            fire_failed: self.fire_failed.with_label_values(labels),
+            lateness: self.lateness.clone(),
         }
-    }
-
-    /// A batch was refused.
-    pub fn produce_refused(&self, topic: &str) {
-        self.refused.with_label_values(&[&self.label(topic)]).inc();
-    }
-
-    /// Records were sent to a consumer.
-    pub fn fetched(&self, topic: &str, bytes: usize) {
-        self.topic_bytes
-            .with_label_values(&[self.label(topic).as_str(), "out"])
-            .inc_by(bytes as u64);
-    }
-
-    /// Held records became visible, each so many milliseconds after it was due.
-    pub fn fired(&self, topic: &str, lateness_ms: impl Iterator<Item = i64>) {
-        let mut count = 0;
-        for late in lateness_ms {
-            count += 1;
-            let late = u64::try_from(late).unwrap_or(0);
-            self.lateness
-                .observe(Duration::from_millis(late).as_secs_f64());
-        }
-        self.delivered
-            .with_label_values(&[&self.label(topic)])
-            .inc_by(count);
-    }
-
-    /// A held record could not be fired.
-    pub fn fire_failed(&self, topic: &str) {
-        self.fire_failed
-            .with_label_values(&[&self.label(topic)])
-            .inc();
     }
 
     /// A group commit took so long.
@@ -378,7 +413,7 @@ mod tests {
     async fn topics_beyond_the_bound_share_a_label() {
         let metrics = Metrics::new().unwrap();
         for i in 0..1_000 {
-            metrics.produced(&format!("t{i}"), 1, 10, 0);
+            metrics.topic(&format!("t{i}")).produced(1, 10, 0);
         }
         let text = String::from_utf8(metrics.encode().unwrap()).unwrap();
         let series = text

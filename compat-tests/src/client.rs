@@ -5,10 +5,11 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use rdkafka::{
     ClientConfig, Message, Offset, TopicPartitionList,
+    admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
     consumer::{BaseConsumer, Consumer},
     error::KafkaError,
     message::Headers,
-    producer::FutureProducer,
+    producer::{BaseProducer, BaseRecord, FutureProducer, Producer},
 };
 
 /// A record as a consumer got it.
@@ -33,6 +34,36 @@ pub fn producer(brokers: &str, patience: Duration) -> anyhow::Result<FutureProdu
         .set("message.timeout.ms", patience.as_millis().to_string())
         .set("reconnect.backoff.max.ms", "200")
         .create()?)
+}
+
+/// Creates a topic of one partition with these settings.
+pub async fn create_topic(
+    brokers: &str,
+    topic: &str,
+    settings: &[(&str, &str)],
+) -> anyhow::Result<()> {
+    let admin: AdminClient<_> = ClientConfig::new()
+        .set("bootstrap.servers", brokers)
+        .create()?;
+    let new = settings.iter().fold(
+        NewTopic::new(topic, 1, TopicReplication::Fixed(1)),
+        |new, (key, value)| new.set(key, value),
+    );
+    for result in admin.create_topics([&new], &AdminOptions::new()).await? {
+        result.map_err(|(topic, code)| anyhow::anyhow!("creating {topic}: {code}"))?;
+    }
+    Ok(())
+}
+
+/// Makes a topic by producing one record to it.
+pub fn warm_up(brokers: &str, topic: &str) -> anyhow::Result<()> {
+    let producer: BaseProducer = ClientConfig::new()
+        .set("bootstrap.servers", brokers)
+        .create()?;
+    producer
+        .send(BaseRecord::<(), _>::to(topic).payload("warm"))
+        .map_err(|(error, _)| error)?;
+    Ok(producer.flush(Duration::from_secs(10))?)
 }
 
 /// A consumer of one partition from `from` on, without a group.

@@ -27,12 +27,14 @@ pub fn binary() -> anyhow::Result<PathBuf> {
     if let Some(path) = std::env::var_os("CHRONOSDB_BIN") {
         return Ok(path.into());
     }
-    let test = std::env::current_exe()?;
-    let built = test
-        .ancestors()
-        .nth(2)
-        .context("the test lies in no target folder")?;
-    Ok(built.join("chronosdb"))
+    let me = std::env::current_exe()?;
+    // A test lies in deps/, one folder below the binaries; a program lies beside them.
+    me.ancestors()
+        .skip(1)
+        .take(2)
+        .map(|folder| folder.join("chronosdb"))
+        .find(|path| path.exists())
+        .context("there is no chronosdb beside the test: build the workspace")
 }
 
 impl Broker {

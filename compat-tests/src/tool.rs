@@ -1,6 +1,9 @@
 //! Other programs: clients from Debian, `PyPI` and Maven.
 
-use std::process::{Command, Output, Stdio};
+use std::{
+    path::PathBuf,
+    process::{Command, Output, Stdio},
+};
 
 use anyhow::{Context, ensure};
 
@@ -31,6 +34,40 @@ pub fn run(command: &mut Command) -> anyhow::Result<String> {
         String::from_utf8_lossy(&stderr)
     );
     Ok(stdout)
+}
+
+/// A number from the environment, so that one test serves short runs and long ones.
+pub fn setting(name: &str, default: u64) -> u64 {
+    std::env::var(name)
+        .ok()
+        .and_then(|value| value.parse().ok())
+        .unwrap_or(default)
+}
+
+/// What `scripts/clients.sh` made: the Python of the Python suite.
+pub fn python() -> anyhow::Result<PathBuf> {
+    clients("python/bin/python")
+}
+
+/// What `scripts/clients.sh` made: the classes and jars of the Java suite.
+pub fn java_class_path() -> anyhow::Result<String> {
+    let java = clients("java")?;
+    Ok(format!("{0}/classes:{0}/deps/*", java.display()))
+}
+
+/// An error says what to run; in CI it fails the test, on a desk the test names what it skips.
+fn clients(path: &str) -> anyhow::Result<PathBuf> {
+    let cache = std::env::var_os("XDG_CACHE_HOME").map_or_else(
+        || PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache"),
+        PathBuf::from,
+    );
+    let found = cache.join("chronosdb/clients").join(path);
+    ensure!(
+        found.exists(),
+        "{} is missing: run scripts/clients.sh",
+        found.display()
+    );
+    Ok(found)
 }
 
 /// Wall time in milliseconds.

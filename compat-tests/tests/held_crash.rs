@@ -13,19 +13,12 @@ use rdkafka::{
 
 const TOPIC: &str = "held";
 
-fn setting(name: &str, default: u64) -> u64 {
-    std::env::var(name)
-        .ok()
-        .and_then(|v| v.parse().ok())
-        .unwrap_or(default)
-}
-
 /// Produces records due over some seconds, kills the broker every second until all are due, then reads all and balances.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_held_record_fires_exactly_once_and_never_early() {
-    let records = setting("CHRONOS_HELD_RECORDS", 2_000);
-    let span_ms = i64::try_from(setting("CHRONOS_HELD_SECONDS", 5)).unwrap() * 1_000;
-    let seed = setting("CHRONOS_SEED", 42);
+    let records = tool::setting("CHRONOS_HELD_RECORDS", 2_000);
+    let span_ms = i64::try_from(tool::setting("CHRONOS_HELD_SECONDS", 5)).unwrap() * 1_000;
+    let seed = tool::setting("CHRONOS_SEED", 42);
     let mut random = StdRng::seed_from_u64(seed);
     let mut broker = Broker::start(&[]).unwrap();
     let producer = client::producer(&broker.kafka, Duration::from_secs(30)).unwrap();

@@ -67,7 +67,8 @@ fn every_codec_comes_back_whole_also_with_held_records_between() {
     }
     let broker = Broker::start(&[]).unwrap();
     let lines: String = (0..1_000).map(|i| format!("line {i}\n")).collect();
-    for codec in ["none", "gzip", "snappy", "lz4", "zstd"] {
+    // Debian builds kcat without zstd; the Python and Java suites have it.
+    for codec in ["none", "gzip", "snappy", "lz4"] {
         let topic = format!("t-{codec}");
         produce(&broker, &topic, &lines, &["-z", codec]);
         produce(

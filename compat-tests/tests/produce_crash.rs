@@ -9,20 +9,13 @@ use std::{
     time::Duration,
 };
 
-use compat_tests::{client, cluster::Broker, ledger};
+use compat_tests::{client, cluster::Broker, ledger, tool};
 use futures::{StreamExt, stream::FuturesUnordered};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 
 const TOPIC: &str = "crash";
 const IN_FLIGHT: usize = 200;
-
-fn setting(name: &str, default: u64) -> u64 {
-    std::env::var(name)
-        .ok()
-        .and_then(|v| v.parse().ok())
-        .unwrap_or(default)
-}
 
 /// Produces numbered values until told to stop; returns those that were acked.
 async fn load(producer: FutureProducer, stop: Arc<AtomicBool>) -> Vec<String> {
@@ -50,8 +43,8 @@ async fn load(producer: FutureProducer, stop: Arc<AtomicBool>) -> Vec<String> {
 /// An idempotent producer under load, `kill -9` at random moments, each time a restart.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_acked_is_found_once_and_in_order() {
-    let rounds = setting("CHRONOS_ROUNDS", 8);
-    let seed = setting("CHRONOS_SEED", 7);
+    let rounds = tool::setting("CHRONOS_ROUNDS", 8);
+    let seed = tool::setting("CHRONOS_SEED", 7);
     let mut random = StdRng::seed_from_u64(seed);
     let mut broker = Broker::start(&["log.segment.bytes=1048576"]).unwrap();
     let producer = client::producer(&broker.kafka, Duration::from_mins(1)).unwrap();

@@ -3,7 +3,7 @@
 //! Between them is a bounded queue: a client that does not read its answers is not read from. The announced length of a frame
 //! is never allocated up front; the buffer grows as bytes arrive.
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::messages::{ApiKey, ApiVersionsResponse, api_versions_response::ApiVersion};
@@ -33,6 +33,8 @@ use crate::{
 const IN_FLIGHT_MAX: usize = 64;
 /// The buffer grows by at least this.
 const READ_BYTES: usize = 64 * 1024;
+/// After the last request, answers still under way have this long.
+const DRAIN: Duration = Duration::from_secs(5);
 
 /// An answer on its way.
 struct Pending {
@@ -55,7 +57,12 @@ pub(crate) async fn run<S: Service>(
     }
     let (reader, writer) = stream.into_split();
     let (queue, pending) = mpsc::channel(IN_FLIGHT_MAX);
-    let write = tokio::spawn(write_answers(writer, pending, Arc::clone(&service)));
+    let mut write = tokio::spawn(write_answers(
+        writer,
+        pending,
+        Arc::clone(&service),
+        limits.idle,
+    ));
     tokio::select! {
         biased;
         _ = shutdown.wait_for(|stop| *stop) => {}
@@ -66,8 +73,10 @@ pub(crate) async fn run<S: Service>(
         }
     }
     drop(queue);
-    // What was asked is still answered, as far as the client listens.
-    let _ = write.await;
+    // What was asked is still answered, as far as the client listens; a parked fetch does not keep a dead connection.
+    if timeout(DRAIN, &mut write).await.is_err() {
+        write.abort();
+    }
 }
 
 /// Returns why the connection ends; `None` where the client closed it.
@@ -180,6 +189,7 @@ async fn write_answers<S: Service>(
     mut writer: OwnedWriteHalf,
     mut pending: mpsc::Receiver<Pending>,
     service: Arc<S>,
+    patience: Duration,
 ) {
     while let Some(next) = pending.recv().await {
         let response: Response = match next.reply {
@@ -196,9 +206,16 @@ async fn write_answers<S: Service>(
             }
         };
         let sent: usize = chunks.iter().map(Chunk::len).sum();
-        if let Err(error) = send(&mut writer, chunks).await {
-            debug!(%error, "connection closed while it was written to");
-            return;
+        match timeout(patience, send(&mut writer, chunks)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                debug!(%error, "connection closed while it was written to");
+                return;
+            }
+            Err(_elapsed) => {
+                debug!("connection closed: the client takes no answers");
+                return;
+            }
         }
         service.on_bytes(0, sent);
         service.on_request_done(next.api, next.received.elapsed(), error);

@@ -5,10 +5,12 @@
 //! ```
 
 use bytes::{Buf, Bytes};
-use kafka_protocol::messages::ApiKey;
 use thiserror::Error;
 
-use crate::guard::{self, Refused};
+use crate::{
+    api_table,
+    guard::{self, Refused},
+};
 
 /// A client id is kept up to this length, in bytes: enough to name a client in a log line.
 const CLIENT_ID_LEN_MAX: usize = 256;
@@ -47,8 +49,9 @@ impl RequestHeader {
         let version = frame.get_i16();
         let correlation_id = frame.get_i32();
         let client_id = take_client_id(frame)?;
-        let flexible = ApiKey::try_from(api_key).is_ok_and(|key| {
-            crate::api_table::find(api_key).is_some() && key.request_header_version(version) >= 2
+        // Only where the version is known: of any other, no more is read than it takes to name it.
+        let flexible = api_table::find(api_key).is_some_and(|row| {
+            (row.min..=row.max).contains(&version) && row.key.request_header_version(version) >= 2
         });
         if flexible {
             guard::skip_tags(frame)?;

@@ -11,7 +11,12 @@ use storage::{
     record::{Record, RecordIter},
 };
 
-use crate::{compress, record_headers::PREFIX, split, walk};
+use crate::{
+    compress,
+    record_headers::PREFIX,
+    split,
+    walk::{self, Stop},
+};
 
 pub use crate::split::{HeldBatch, HeldRecord};
 
@@ -24,6 +29,10 @@ pub(crate) const INVALID_RECORD: i16 = 87;
 /// What a batch may decompress to.
 const PLAIN_BYTES_MAX: usize = 128 << 20;
 const CODEC_ZSTD: u8 = 4;
+/// A record without a timestamp, in Kafka's protocol.
+const NO_TIMESTAMP: i64 = -1;
+/// Records at fault that a refusal names; a small compressed batch may hold millions.
+const RECORD_ERRORS_MAX: usize = 100;
 
 /// What a batch is held against.
 #[derive(Clone, Debug)]
@@ -122,9 +131,16 @@ pub fn check_produce(records: Option<Bytes>, rules: &RecordRules) -> Result<Chec
         PLAIN_BYTES_MAX,
     )
     .map_err(|e| Refusal::whole(INVALID_RECORD, format!("decompressing the batch: {e}")))?;
-    check_records(&batch.header, &plain, rules)?;
+    let max_timestamp = check_records(&batch.header, &plain, rules)?;
     if rules.log_append_time {
         batch.header = stamp_append_time(&batch, rules.now_ms);
+    } else if batch.header.max_timestamp != max_timestamp {
+        // A look-up by time believes it, so the client's word is not enough.
+        let header = BatchHeader {
+            max_timestamp,
+            ..batch.header
+        };
+        batch.header = seal_header(header, &batch.records());
     }
     let hit = rules.inspect && memmem::find(&plain, PREFIX.as_bytes()).is_some();
     let held = if hit {
@@ -139,7 +155,7 @@ fn check_codec(header: &BatchHeader, rules: &RecordRules) -> Result<(), Refusal>
     let codec = header.compression();
     if codec > CODEC_ZSTD {
         let why = format!("compression codec {codec} is unknown");
-        return Err(Refusal::whole(INVALID_RECORD, why));
+        return Err(Refusal::whole(UNSUPPORTED_COMPRESSION_TYPE, why));
     }
     if codec == CODEC_ZSTD && rules.produce_version < 7 {
         let why = "zstd needs Produce version 7 or later";
@@ -152,6 +168,10 @@ fn check_header(header: &BatchHeader) -> Result<(), Refusal> {
     let invalid = |why: &str| Err(Refusal::whole(INVALID_RECORD, why));
     if header.attributes & (ATTR_FIRE | ATTR_HIDDEN) != 0 {
         return invalid("attribute bits 13 and 14 are the broker's own");
+    }
+    if header.log_append_time() {
+        let why = "a producer must not set the timestamp type to LogAppendTime";
+        return Err(Refusal::whole(INVALID_TIMESTAMP, why));
     }
     if header.is_control() {
         return invalid("clients are not allowed to write control batches");
@@ -171,44 +191,44 @@ fn check_header(header: &BatchHeader) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn check_records(header: &BatchHeader, plain: &[u8], rules: &RecordRules) -> Result<(), Refusal> {
+/// Returns the largest timestamp of the records.
+fn check_records(header: &BatchHeader, plain: &[u8], rules: &RecordRules) -> Result<i64, Refusal> {
     let mut expected = 0;
-    let mut bad_offset = None;
     let mut bad_times = Vec::new();
-    let whole = walk::outlines(plain, header.records_count, |record| {
+    let mut max_timestamp = NO_TIMESTAMP;
+    let walked = walk::outlines(plain, header.records_count, |record| {
         if record.offset_delta != expected {
-            bad_offset.get_or_insert(expected);
+            return false;
         }
         let timestamp = header.base_timestamp.saturating_add(record.timestamp_delta);
+        max_timestamp = max_timestamp.max(timestamp);
         // A record without a timestamp is not judged by it.
-        if !rules.log_append_time && timestamp != -1 {
+        if !rules.log_append_time && timestamp != NO_TIMESTAMP {
             let before = rules.now_ms.saturating_sub(timestamp) > rules.timestamp_before_max_ms;
             let after = timestamp.saturating_sub(rules.now_ms) > rules.timestamp_after_max_ms;
-            if before || after {
+            if (before || after) && bad_times.len() < RECORD_ERRORS_MAX {
                 bad_times.push((expected, format!("timestamp {timestamp} is out of range")));
             }
         }
         expected += 1;
+        true
     });
-    if !whole {
-        return Err(Refusal::whole(
+    match walked {
+        Err(Stop::Malformed) => Err(Refusal::whole(
             INVALID_RECORD,
             "the batch's records do not fill it exactly",
-        ));
-    }
-    if let Some(index) = bad_offset {
-        let why = "inner record offsets must increase by one".to_owned();
-        return Err(Refusal::of_record(INVALID_RECORD, index, why));
-    }
-    if !bad_times.is_empty() {
-        let message = "One or more records have been rejected due to invalid timestamp".to_owned();
-        return Err(Refusal {
+        )),
+        Err(Stop::Seen) => {
+            let why = "inner record offsets must increase by one".to_owned();
+            Err(Refusal::of_record(INVALID_RECORD, expected, why))
+        }
+        Ok(()) if bad_times.is_empty() => Ok(max_timestamp),
+        Ok(()) => Err(Refusal {
             code: INVALID_TIMESTAMP,
-            message,
+            message: "One or more records have been rejected due to invalid timestamp".to_owned(),
             record_errors: bad_times,
-        });
+        }),
     }
-    Ok(())
 }
 
 /// As Kafka stamps it: attribute, largest timestamp, checksum; the records stay as they are.
@@ -231,42 +251,51 @@ pub fn first_record_at_or_after(
     batch: &BatchView,
     timestamp: i64,
 ) -> Result<Option<(i64, i64)>, Unreadable> {
-    Ok(offsets_and_times(batch)?
-        .into_iter()
-        .find(|(_, at)| *at >= timestamp))
+    first_record(batch, |at| at >= timestamp)
 }
 
 /// The first record of a stored batch that has its largest timestamp: its offset and timestamp.
 pub fn first_record_with_max_timestamp(
     batch: &BatchView,
 ) -> Result<Option<(i64, i64)>, Unreadable> {
-    let records = offsets_and_times(batch)?;
-    let max = records.iter().map(|(_, at)| *at).max();
-    Ok(records.into_iter().find(|(_, at)| Some(*at) == max))
+    let max = batch.header.max_timestamp;
+    first_record(batch, |at| at == max)
 }
 
-fn offsets_and_times(batch: &BatchView) -> Result<Vec<(i64, i64)>, Unreadable> {
+fn first_record(
+    batch: &BatchView,
+    fits: impl Fn(i64) -> bool,
+) -> Result<Option<(i64, i64)>, Unreadable> {
     let header = &batch.header;
-    let time = |record: &Record| {
-        if header.log_append_time() {
+    let plain = plain(batch)?;
+    let mut found = None;
+    let walked = walk::outlines(&plain, header.records_count, |record| {
+        let at = if header.log_append_time() {
             header.max_timestamp
         } else {
             header.base_timestamp.saturating_add(record.timestamp_delta)
+        };
+        if fits(at) {
+            found = Some((header.base_offset + i64::from(record.offset_delta), at));
         }
-    };
-    Ok(decode(batch)?
-        .iter()
-        .map(|r| (header.base_offset + i64::from(r.offset_delta), time(r)))
-        .collect())
+        found.is_none()
+    });
+    match walked {
+        Err(Stop::Malformed) => Err(Unreadable(header.base_offset)),
+        Ok(()) | Err(Stop::Seen) => Ok(found),
+    }
+}
+
+fn plain(batch: &BatchView) -> Result<Bytes, Unreadable> {
+    let header = &batch.header;
+    compress::decompress(header.compression(), &batch.records(), PLAIN_BYTES_MAX)
+        .map_err(|_| Unreadable(header.base_offset))
 }
 
 /// All records of a stored batch, decompressed.
 pub fn decode(batch: &BatchView) -> Result<Vec<Record>, Unreadable> {
     let header = &batch.header;
-    let unreadable = || Unreadable(header.base_offset);
-    let plain = compress::decompress(header.compression(), &batch.records(), PLAIN_BYTES_MAX)
-        .map_err(|_| unreadable())?;
-    RecordIter::new(plain, header.records_count)
+    RecordIter::new(plain(batch)?, header.records_count)
         .collect::<Result<_, _>>()
-        .map_err(|_| unreadable())
+        .map_err(|_| Unreadable(header.base_offset))
 }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use storage::{
-    batch::{BatchHeader, BatchView, build_batch},
+    batch::{BatchHeader, BatchView, HEADER_LEN, build_batch},
     record::{Record, RecordIter},
     units::{DueTime, TimestampMs},
 };
@@ -10,7 +10,7 @@ use storage::{
 use crate::{
     compress,
     record_headers::{HeaderRefused, due_time},
-    records::{INVALID_RECORD, INVALID_TIMESTAMP, RecordRules, Refusal},
+    records::{INVALID_RECORD, INVALID_TIMESTAMP, MESSAGE_TOO_LARGE, RecordRules, Refusal},
 };
 
 /// Headers that only the broker may write: taken off a record that is being held, so that a consumer can republish what it
@@ -63,7 +63,10 @@ pub(crate) fn split(
         })?;
         match due.filter(|due| due.0 > rules.now_ms) {
             None => rest.push(record),
-            Some(due) => held.push(hold(&header, record, due, rules)),
+            Some(due) => {
+                check_size(&record, index, rules)?;
+                held.push(hold(&header, record, due, rules));
+            }
         }
     }
     if held.is_empty() {
@@ -75,6 +78,19 @@ pub(crate) fn split(
         records: held,
         rest,
     }))
+}
+
+/// A held record fires uncompressed, in a batch of its own if need be: that batch must be one that consumers take.
+fn check_size(record: &Record, index: i32, rules: &RecordRules) -> Result<(), Refusal> {
+    let size = HEADER_LEN + record.encoded_len();
+    if size <= rules.max_message_bytes {
+        return Ok(());
+    }
+    let why = format!(
+        "the held record has {size} bytes uncompressed, max.message.bytes is {}",
+        rules.max_message_bytes
+    );
+    Err(Refusal::of_record(MESSAGE_TOO_LARGE, index, why))
 }
 
 fn hold(header: &BatchHeader, mut record: Record, due: DueTime, rules: &RecordRules) -> HeldRecord {

@@ -1,5 +1,8 @@
 //! The disk, passed in: the real one, or a test's.
 
+#[cfg(any(test, feature = "crash-disk"))]
+pub mod crash;
+
 use std::{
     fmt::Debug,
     fs::{File, OpenOptions},

@@ -73,6 +73,12 @@ impl Record {
         }
     }
 
+    /// Bytes that [`Record::encode`] appends.
+    pub fn encoded_len(&self) -> usize {
+        let body = self.body_len();
+        varlong_len(i64::try_from(body).unwrap_or(i64::MAX)) + body
+    }
+
     /// The last header of that name, as Kafka's `lastHeader`.
     pub fn last_header(&self, name: &str) -> Option<&Option<Bytes>> {
         self.headers

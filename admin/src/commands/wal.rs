@@ -8,14 +8,10 @@ use crate::output::Format;
 
 pub(super) fn run(format: Format, args: &[String]) -> anyhow::Result<ExitCode> {
     let chronosdb = binary()?;
-    let format = match format {
-        Format::Table => "table",
-        Format::Json => "json",
-    };
     let status = Command::new(&chronosdb)
         .arg("wal")
+        .args((format == Format::Json).then_some("--output=json"))
         .args(args)
-        .args(["--output", format])
         .status()
         .with_context(|| format!("running {}", chronosdb.display()))?;
     let code = status.code().and_then(|code| u8::try_from(code).ok());

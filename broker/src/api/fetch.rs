@@ -36,42 +36,25 @@ pub(super) async fn handle(broker: Arc<Broker>, version: i16, request: FetchRequ
     }
     let wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0));
     let deadline = Instant::now() + wait;
+    let min_bytes = usize::try_from(request.min_bytes).unwrap_or(0);
     loop {
-        // Subscribed before reading: what is committed while we read wakes the wait below.
-        let mut watches = watches(&broker, version, &request);
-        let round = Round::read(&broker, version, &request);
-        let enough = round.bytes >= usize::try_from(request.min_bytes).unwrap_or(0);
-        if enough || round.failed || Instant::now() >= deadline || watches.is_empty() {
-            if round.bytes > 0 {
-                round.count(&broker);
-            }
-            return round.body;
+        let mut round = Round::read(&broker, version, &request);
+        let enough = round.bytes >= min_bytes || round.failed || round.waits.is_empty();
+        if enough || Instant::now() >= deadline {
+            return round.answer();
         }
-        let mut changed: FuturesUnordered<_> = watches.iter_mut().map(Receiver::changed).collect();
-        if timeout_at(deadline, changed.next()).await.is_err() {
-            let round = Round::read(&broker, version, &request);
-            round.count(&broker);
-            return round.body;
-        }
-    }
-}
-
-fn watches(broker: &Broker, version: i16, request: &FetchRequest) -> Vec<Receiver<Offsets>> {
-    let image = broker.metadata.image();
-    let mut watches = Vec::new();
-    for asked in &request.topics {
-        let Ok(topic) = lookup::topic(&image, &asked.topic, asked.topic_id, version >= 13) else {
-            continue;
-        };
-        for p in &asked.partitions {
-            if let Ok(partition) = lookup::partition(broker, topic, p.partition, -1) {
-                let mut watch = partition.log().watch();
-                watch.mark_unchanged();
-                watches.push(watch);
-            }
+        // A partition that is deleted meanwhile must not live on in a waiting fetch.
+        round.sent.clear();
+        // Only what a consumer may see wakes it: a partition that gets nothing but held records does not.
+        let mut news: FuturesUnordered<_> = round
+            .waits
+            .iter_mut()
+            .map(|(offsets, seen)| offsets.wait_for(|now| now.visible_end > *seen))
+            .collect();
+        if timeout_at(deadline, news.next()).await.is_err() {
+            return Round::read(&broker, version, &request).answer();
         }
     }
-    watches
 }
 
 /// One pass over the partitions asked for.
@@ -79,6 +62,10 @@ struct Round {
     body: FetchBody,
     bytes: usize,
     failed: bool,
+    /// Partitions that were read, each with the visible end before that.
+    waits: Vec<(Receiver<Offsets>, Offset)>,
+    /// Partitions that have records in the body, and how many bytes.
+    sent: Vec<(Arc<Partition>, usize)>,
 }
 
 impl Round {
@@ -91,16 +78,14 @@ impl Round {
             body: FetchBody::default(),
             bytes: 0,
             failed: false,
+            waits: Vec::new(),
+            sent: Vec::new(),
         };
         for asked in &request.topics {
             let topic = lookup::topic(&image, &asked.topic, asked.topic_id, version >= 13);
             let mut partitions = Vec::with_capacity(asked.partitions.len());
             for p in &asked.partitions {
-                let read = topic.and_then(|topic| {
-                    let first = round.bytes == 0;
-                    read_partition(broker, topic, p, left, first)
-                });
-                let body = match read {
+                let body = match topic.and_then(|topic| round.partition(broker, topic, p, left)) {
                     Ok(body) => body,
                     Err(code) => FetchPartitionBody::error(p.partition, code.code()),
                 };
@@ -119,72 +104,82 @@ impl Round {
         round
     }
 
-    fn count(&self, broker: &Broker) {
-        let image = broker.metadata.image();
-        for topic in &self.body.topics {
-            let bytes: usize = topic
-                .partitions
-                .iter()
-                .map(FetchPartitionBody::records_len)
-                .sum();
-            if bytes > 0 {
-                let by_id = image.topic_by_id(topic.topic_id).map(|t| t.name.as_str());
-                broker
-                    .metrics
-                    .fetched(by_id.unwrap_or(topic.name.0.as_str()), bytes);
-            }
+    fn partition(
+        &mut self,
+        broker: &Broker,
+        topic: &Topic,
+        asked: &FetchPartition,
+        left: usize,
+    ) -> Result<FetchPartitionBody, Kafka> {
+        let epoch = asked.current_leader_epoch;
+        let partition = lookup::partition(broker, topic, asked.partition, epoch)?;
+        // Subscribed before reading: what is committed meanwhile wakes the wait that follows.
+        let offsets = partition.log().watch();
+        let seen = offsets.borrow().visible_end;
+        let body = read_partition(&partition, topic, asked, left, self.bytes == 0)?;
+        self.waits.push((offsets, seen));
+        if body.records_len() > 0 {
+            self.sent.push((partition, body.records_len()));
         }
+        Ok(body)
+    }
+
+    fn answer(self) -> FetchBody {
+        for (partition, bytes) in &self.sent {
+            partition.metrics.fetched(*bytes);
+        }
+        self.body
     }
 }
 
 fn read_partition(
-    broker: &Broker,
+    partition: &Partition,
     topic: &Topic,
     asked: &FetchPartition,
     left: usize,
     first: bool,
 ) -> Result<FetchPartitionBody, Kafka> {
-    let partition = lookup::partition(broker, topic, asked.partition, asked.current_leader_epoch)?;
-    let offsets = partition.offsets();
     let mut body = FetchPartitionBody {
         index: asked.partition,
-        high_watermark: offsets.visible_end.0,
-        last_stable_offset: offsets.visible_end.0,
-        log_start_offset: offsets.log_start.0,
         ..FetchPartitionBody::default()
     };
-    if let Some((epoch, end)) = diverging(&partition, asked) {
+    if let Some((epoch, end)) = diverging(partition, asked)? {
         body.diverging_epoch = Some((epoch.0, end.0));
-        return Ok(body);
-    }
-    let max_bytes = left.min(usize::try_from(asked.partition_max_bytes).unwrap_or(0));
-    let log = partition.log();
-    match log.read(
-        Offset(asked.fetch_offset),
-        max_bytes,
-        ReadUpTo::Visible,
-        first,
-    ) {
-        Ok(read) => {
-            body.chunks = read.chunks;
-            Ok(body)
-        }
-        Err(error) => {
-            if !matches!(error, ReadError::OutOfRange { .. }) {
-                tracing::error!(topic = topic.name, partition = asked.partition,
-                                offset = asked.fetch_offset, %error, "a fetch failed");
+    } else {
+        let max_bytes = left.min(usize::try_from(asked.partition_max_bytes).unwrap_or(0));
+        let from = Offset(asked.fetch_offset);
+        let log = partition.log();
+        match log.read(from, max_bytes, ReadUpTo::Visible, first) {
+            Ok(read) => body.chunks = read.chunks,
+            Err(error) => {
+                if !matches!(error, ReadError::OutOfRange { .. }) {
+                    tracing::error!(topic = topic.name, partition = asked.partition,
+                                    offset = asked.fetch_offset, %error, "a fetch failed");
+                }
+                return Err(error_code::of_read(&error));
             }
-            Err(error_code::of_read(&error))
         }
     }
+    // Told as it is after the read: an answer never has records above the end it tells.
+    let offsets = partition.offsets();
+    body.high_watermark = offsets.visible_end.0;
+    body.last_stable_offset = offsets.visible_end.0;
+    body.log_start_offset = offsets.log_start.0;
+    Ok(body)
 }
 
 /// Where the client's log and ours part (KIP-595), if the last epoch it saw ends earlier here.
-fn diverging(partition: &Partition, asked: &FetchPartition) -> Option<(LeaderEpoch, Offset)> {
+fn diverging(
+    partition: &Partition,
+    asked: &FetchPartition,
+) -> Result<Option<(LeaderEpoch, Offset)>, Kafka> {
     if asked.last_fetched_epoch < 0 {
-        return None;
+        return Ok(None);
     }
     let asked_epoch = LeaderEpoch(asked.last_fetched_epoch);
     let (epoch, end) = partition.log().end_offset_for_epoch(asked_epoch);
-    (epoch < asked_epoch || end.0 < asked.fetch_offset).then_some((epoch, end))
+    if epoch.0 < 0 {
+        return Err(Kafka::OffsetOutOfRange);
+    }
+    Ok((epoch < asked_epoch || end.0 < asked.fetch_offset).then_some((epoch, end)))
 }

@@ -1,7 +1,6 @@
 //! InitProducerId (key 22): versions 0 to 5.
 //!
-//! Idempotent producers get an id of a block that the metadata log handed to this node; one that asks with its own id and
-//! epoch (v3, KIP-360) gets the next epoch, or a new id when the epochs are used up.
+//! Idempotent producers get an id of a block that the metadata log handed to this node (KIP-730), with epoch 0.
 //! Not done yet: transactional ids are refused with `COORDINATOR_NOT_AVAILABLE`, as by a cluster whose coordinator is not up.
 
 use kafka_compat::protocol::messages::{InitProducerIdRequest, InitProducerIdResponse, ProducerId};

@@ -50,7 +50,7 @@ pub(super) fn partition(
         index,
     }) {
         Some(Slot::Online(partition)) => Ok(partition),
-        Some(Slot::Offline(_)) => Err(Kafka::KafkaStorageError),
+        Some(Slot::Offline { .. }) => Err(Kafka::KafkaStorageError),
         None => Err(Kafka::NotLeaderOrFollower),
     }
 }

@@ -141,7 +141,7 @@ fn append(
     let checked = match records::check_produce(records, &rules) {
         Ok(checked) => checked,
         Err(refusal) => {
-            broker.metrics.produce_refused(&topic.name);
+            partition.metrics.refused();
             return Outcome::refused(index, refusal);
         }
     };
@@ -151,8 +151,9 @@ fn append(
     let (unit, timers) = accepted.into_parts();
     match partition.append(unit, timers, now) {
         Ok(appended) => {
-            if !appended.duplicate {
-                broker.metrics.produced(&topic.name, count, bytes, held);
+            let is_new = appended.duplicate_of.is_none();
+            if is_new {
+                partition.metrics.produced(count, bytes, held);
                 if held > 0 {
                     broker.fire.watch(&partition);
                 }
@@ -160,10 +161,14 @@ fn append(
             let answer = PartitionProduceResponse::default()
                 .with_index(index)
                 .with_base_offset(appended.base_offset.0)
-                .with_log_append_time_ms(if config.log_append_time { now.0 } else { -1 })
+                .with_log_append_time_ms(if config.log_append_time {
+                    appended.duplicate_of.unwrap_or(now).0
+                } else {
+                    -1
+                })
                 .with_log_start_offset(appended.log_start.0);
             // A retry is answered when what it repeats is committed, whatever the acks.
-            let wait = (acks == ACKS_ALL || appended.duplicate).then_some((partition, appended));
+            let wait = (acks == ACKS_ALL || !is_new).then_some((partition, appended));
             Outcome { answer, wait }
         }
         Err(error) => Outcome::error(index, error_code::of_append(&error)),
@@ -199,7 +204,7 @@ impl Outcome {
             return self.answer;
         };
         // acks 1 waits here only for a retry's original, which must not be answered before it is committed.
-        debug_assert!(acks == ACKS_ALL || appended.duplicate);
+        debug_assert!(acks == ACKS_ALL || appended.duplicate_of.is_some());
         let index = self.answer.index;
         match timeout_at(deadline, partition.committed(appended.committed_at)).await {
             Ok(true) => self.answer,

@@ -41,7 +41,7 @@ pub(super) struct HardStateFile {
 }
 
 impl HardStateFile {
-    /// Reads the file in `dir`; `None` in [`Self::is_new`]'s sense where there is none.
+    /// Reads the file in `dir`; true where there is none yet.
     pub(super) fn open(dir: &Path) -> Result<(Self, bool), MetadataError> {
         let path = dir.join(FILE);
         let io = |source| MetadataError::Io {
@@ -68,6 +68,13 @@ impl HardStateFile {
             });
         }
         Ok((Self { path, state }, false))
+    }
+
+    /// Makes the file, before the first entry is written: from then on a missing one is noticed.
+    pub(super) fn create(&mut self) -> Result<(), MetadataError> {
+        let path = self.path.clone();
+        self.replace(self.state.clone())
+            .map_err(|source| MetadataError::Io { path, source })
     }
 
     pub(super) fn get(&self) -> &HardState {

@@ -24,6 +24,9 @@ pub struct Image {
     pub deleting: BTreeMap<TopicId, Arc<Topic>>,
     /// The next producer id to give out.
     pub next_producer_id: i64,
+    /// Names by id, of `topics`. Derived.
+    #[serde(skip)]
+    names: BTreeMap<TopicId, String>,
 }
 
 /// A broker.
@@ -80,7 +83,15 @@ impl PartitionState {
 impl Image {
     /// The topic of that id.
     pub fn topic_by_id(&self, id: TopicId) -> Option<&Arc<Topic>> {
-        self.topics.values().find(|topic| topic.id == id)
+        self.topics.get(self.names.get(&id)?)
+    }
+
+    /// An image that was stored, its derived parts made anew.
+    #[must_use]
+    pub fn restored(mut self) -> Self {
+        let names = self.topics.values().map(|t| (t.id, t.name.clone()));
+        self.names = names.collect();
+        self
     }
 
     /// Applies one entry. Deterministic: the same entries give the same image everywhere.
@@ -118,6 +129,7 @@ impl Image {
                     configs,
                     internal: false,
                 };
+                self.names.insert(topic_id, name.clone());
                 self.topics.insert(name, Arc::new(topic));
                 Outcome::Done
             }
@@ -126,6 +138,7 @@ impl Image {
                     return Outcome::NoSuchTopic;
                 };
                 self.topics.remove(&topic.name);
+                self.names.remove(&topic_id);
                 self.deleting.insert(topic_id, topic);
                 Outcome::Done
             }
@@ -155,7 +168,8 @@ impl Image {
     }
 
     fn edit(&mut self, id: TopicId, change: impl FnOnce(&mut Topic)) -> Outcome {
-        match self.topics.values_mut().find(|topic| topic.id == id) {
+        let name = self.names.get(&id);
+        match name.and_then(|name| self.topics.get_mut(name)) {
             Some(topic) => {
                 change(Arc::make_mut(topic));
                 Outcome::Done

@@ -42,7 +42,7 @@ impl LogStore {
     /// Reads and checks the whole log; true where nothing was ever written.
     pub(super) fn open(
         kv: Arc<Kv>,
-        (hard_state, no_witness): (HardStateFile, bool),
+        (mut hard_state, no_witness): (HardStateFile, bool),
     ) -> Result<(Self, bool), MetadataError> {
         let purged: Option<LogId> = match kv.get(PURGED)? {
             Some(json) => Some(parse("last purged entry", &json)?),
@@ -63,7 +63,10 @@ impl LogStore {
             last = Some(entry.log_id);
             next += 1;
         }
-        if no_witness && (last.is_some() || covered.is_some()) {
+        let is_empty = last.is_none() && covered.is_none();
+        if no_witness && is_empty {
+            hard_state.create()?;
+        } else if no_witness {
             return Err(lost("raft/hard_state.json is missing"));
         }
         if hard_state.get().last_log > last.max(covered) {
@@ -71,6 +74,7 @@ impl LogStore {
                 "it ends before entry {next}, and a later one was acked"
             )));
         }
+        let is_new = is_empty && hard_state.get().last_log.is_none();
         let state = LogState {
             last_purged_log_id: purged,
             last_log_id: last,
@@ -80,7 +84,7 @@ impl LogStore {
             hard_state: Arc::new(Mutex::new(hard_state)),
             state,
         };
-        Ok((store, no_witness))
+        Ok((store, is_new))
     }
 
     /// Syncs `writes`, then the witness that the log ends at `last`.
@@ -168,8 +172,9 @@ impl RaftLogStorage<Types> for LogStore {
         let mut writes = Writes::default();
         let first_gone = last_log_id.map_or(0, |id| id.index + 1);
         writes.delete_range(&entry_key(first_gone), &[ENTRY + 1]);
-        self.write(writes, last_log_id).await?;
-        self.state.last_log_id = last_log_id;
+        let last = self.state.last_log_id.min(last_log_id);
+        self.write(writes, last).await?;
+        self.state.last_log_id = last;
         Ok(())
     }
 

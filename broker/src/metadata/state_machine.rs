@@ -79,7 +79,7 @@ impl StateMachine {
     /// Starts from the snapshot, if there is one.
     pub(super) fn open(kv: Arc<Kv>) -> Result<Self, MetadataError> {
         let (image, meta) = match StoredSnapshot::read(&kv)? {
-            Some(stored) => (stored.image, stored.meta),
+            Some(stored) => (stored.image.restored(), stored.meta),
             None => (Image::default(), SnapshotMeta::default()),
         };
         Ok(Self {
@@ -150,7 +150,7 @@ impl RaftStateMachine<Types> for StateMachine {
         StoredSnapshot::write(Arc::clone(&self.kv), meta.clone(), image.clone()).await?;
         self.last_applied = meta.last_log_id;
         self.membership = meta.last_membership.clone();
-        self.image.send_replace(Arc::new(image));
+        self.image.send_replace(Arc::new(image.restored()));
         Ok(())
     }
 

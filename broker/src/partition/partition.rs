@@ -16,7 +16,7 @@ use storage::{
 };
 use tokio::sync::watch;
 
-use crate::topic_config::TopicConfig;
+use crate::{telemetry::TopicMetrics, topic_config::TopicConfig};
 
 /// Names a partition on this node; a topic's id, so that a topic created again is another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -36,8 +36,8 @@ pub struct AppendedUnit {
     pub committed_at: Offset,
     /// First offset of the log.
     pub log_start: Offset,
-    /// A retry of one of the producer's last five batches: nothing was appended.
-    pub duplicate: bool,
+    /// A retry of one of the producer's last five batches: nothing was appended, and this is the original's timestamp.
+    pub duplicate_of: Option<TimestampMs>,
 }
 
 /// A partition that is open on this node.
@@ -49,6 +49,8 @@ pub struct Partition {
     pub topic: Arc<str>,
     log: Arc<Log>,
     leader_epoch: AtomicI32,
+    /// The topic's counters.
+    pub metrics: TopicMetrics,
     config: RwLock<Arc<TopicConfig>>,
     pending: Mutex<Pending>,
 }
@@ -69,6 +71,7 @@ impl Partition {
         log: Arc<Log>,
         leader_epoch: LeaderEpoch,
         config: Arc<TopicConfig>,
+        metrics: TopicMetrics,
         timers: TimerStore,
     ) -> Self {
         Self {
@@ -76,6 +79,7 @@ impl Partition {
             topic,
             log,
             leader_epoch: AtomicI32::new(leader_epoch.0),
+            metrics,
             config: RwLock::new(config),
             pending: Mutex::new(Pending {
                 uncommitted: VecDeque::new(),
@@ -133,20 +137,26 @@ impl Partition {
                     base_offset,
                     committed_at: next_offset,
                     log_start,
-                    duplicate: false,
+                    duplicate_of: None,
                 })
             }
             Appended::Duplicate {
                 base_offset,
                 next_offset,
-                ..
+                timestamp,
             } => Ok(AppendedUnit {
                 base_offset,
                 committed_at: next_offset,
                 log_start: self.log.offsets().log_start,
-                duplicate: true,
+                duplicate_of: Some(TimestampMs(timestamp)),
             }),
         }
+    }
+
+    /// The end of a partition whose topic was deleted: nothing is appended or fired any more.
+    pub fn close(&self) {
+        self.log.abandon();
+        *self.pending.lock() = Pending::default();
     }
 
     /// Moves holds that are committed to the timers; then says when the next one is due.

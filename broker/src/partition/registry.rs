@@ -7,7 +7,10 @@ use std::{
     collections::HashMap,
     io,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use parking_lot::RwLock;
@@ -16,10 +19,13 @@ use serde::{Deserialize, Serialize};
 use storage::{
     checkpoint,
     data_dir::DataDir,
-    disk::Disk,
-    log::{Log, LogOptions, Syncer},
+    disk::{Disk, OpenMode},
+    log::{
+        Log, LogOptions, OpenError, ReadError, SEGMENT_HEADER_LEN, SegmentHeader, Syncer,
+    },
     units::{LeaderEpoch, TopicId},
 };
+use thiserror::Error;
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
@@ -27,7 +33,10 @@ use super::partition::{Partition, PartitionKey};
 use crate::{
     config::Config,
     metadata::{Image, Topic},
-    schedule::{fire_loop::FireHandle, pending},
+    schedule::{
+        fire_loop::FireHandle,
+        pending::{self, PendingError},
+    },
     telemetry::Metrics,
     topic_config::TopicConfig,
 };
@@ -59,7 +68,12 @@ pub enum Slot {
     /// Open.
     Online(Arc<Partition>),
     /// It could not be opened; the reason is in the log and in `/readyz`.
-    Offline(Arc<str>),
+    Offline {
+        /// The reason.
+        why: Arc<str>,
+        /// It may go by itself: the next reconcile tries again.
+        passing: bool,
+    },
 }
 
 /// The open partitions. Handlers look up; only [`Registry::reconcile`] changes, and one task calls it.
@@ -67,7 +81,34 @@ pub enum Slot {
 pub struct Registry {
     options: RegistryOptions,
     slots: RwLock<HashMap<PartitionKey, Slot>>,
+    /// The last reconcile could not remove a deleted topic's folders.
+    removal_failed: AtomicBool,
     reconciled: watch::Sender<u64>,
+}
+
+/// Why a partition is offline.
+#[derive(Debug, Error)]
+enum OpenFailed {
+    #[error(transparent)]
+    Log(#[from] OpenError),
+    #[error("writing partition.json: {0}")]
+    Claim(#[from] io::Error),
+    #[error(transparent)]
+    Pending(#[from] PendingError),
+}
+
+impl OpenFailed {
+    /// Room on the disk, a free file descriptor, or a folder of an older topic that is still to be removed may mend it.
+    fn is_passing(&self) -> bool {
+        match self {
+            Self::Log(error) => matches!(
+                error,
+                OpenError::Io { .. } | OpenError::WrongTopicId { .. }
+            ),
+            Self::Claim(_) => true,
+            Self::Pending(error) => matches!(error, PendingError::Read(ReadError::Io(_))),
+        }
+    }
 }
 
 /// `meta/partition.json`: whose folder it is.
@@ -85,6 +126,7 @@ impl Registry {
         Self {
             options,
             slots: RwLock::default(),
+            removal_failed: AtomicBool::new(false),
             reconciled: watch::Sender::new(0),
         }
     }
@@ -101,7 +143,7 @@ impl Registry {
             .values()
             .filter_map(|slot| match slot {
                 Slot::Online(partition) => Some(Arc::clone(partition)),
-                Slot::Offline(_) => None,
+                Slot::Offline { .. } => None,
             })
             .collect()
     }
@@ -112,7 +154,7 @@ impl Registry {
         slots
             .iter()
             .filter_map(|(key, slot)| match slot {
-                Slot::Offline(why) => Some(format!("{}-{}: {why}", key.topic, key.index)),
+                Slot::Offline { why, .. } => Some(format!("{}-{}: {why}", key.topic, key.index)),
                 Slot::Online(p) => p
                     .log()
                     .is_poisoned()
@@ -133,6 +175,7 @@ impl Registry {
 
     /// Makes the folders follow `image`. Returns the deleted topics whose folders are gone. Blocks on the disk.
     pub fn reconcile(&self, image: &Image) -> Vec<TopicId> {
+        self.removal_failed.store(false, Ordering::Relaxed);
         let removed: Vec<TopicId> = image
             .deleting
             .values()
@@ -140,6 +183,7 @@ impl Registry {
                 Ok(()) => true,
                 Err(error) => {
                     error!(topic = topic.name, %error, "a deleted topic's folders cannot be removed yet");
+                    self.removal_failed.store(true, Ordering::Relaxed);
                     false
                 }
             })
@@ -153,8 +197,20 @@ impl Registry {
         removed
     }
 
-    /// Names folders that no topic of the image owns. Called once at start.
-    pub fn warn_of_strangers(&self, image: &Image) {
+    /// Whether the next [`Registry::reconcile`] may do what the last one could not.
+    pub fn wants_retry(&self) -> bool {
+        let passing = |slot: &Slot| matches!(slot, Slot::Offline { passing: true, .. });
+        self.removal_failed.load(Ordering::Relaxed) || self.slots.read().values().any(passing)
+    }
+
+    /// Removes what a removal left half done, and names folders that no topic of the image owns. Called once at start.
+    pub fn sweep(&self, image: &Image) {
+        let bin = self.bin();
+        if bin.exists()
+            && let Err(error) = std::fs::remove_dir_all(&bin)
+        {
+            warn!(folder = %bin.display(), %error, "folders of deleted topics are still there");
+        }
         let Ok(folders) = self
             .options
             .disk
@@ -207,24 +263,26 @@ impl Registry {
                 topic: topic.id,
                 index,
             };
-            if let Some(slot) = self.get(key) {
-                if let Slot::Online(partition) = slot
-                    && *partition.config() != *config
-                {
-                    partition.set_config(Arc::clone(&config));
+            match self.get(key) {
+                Some(Slot::Online(partition)) => {
+                    if *partition.config() != *config {
+                        partition.set_config(Arc::clone(&config));
+                    }
+                    continue;
                 }
-                continue;
+                Some(Slot::Offline { passing: false, .. }) => continue,
+                Some(Slot::Offline { passing: true, .. }) | None => {}
             }
             let slot = match self.open(topic, key, LeaderEpoch(replica.leader_epoch), &config) {
                 Ok(partition) => Slot::Online(partition),
-                Err(why) => {
-                    error!(
-                        topic = topic.name,
-                        partition = index,
-                        why,
-                        "partition is offline"
-                    );
-                    Slot::Offline(why.into())
+                Err(error) => {
+                    let passing = error.is_passing();
+                    error!(topic = topic.name, partition = index, %error, passing,
+                           "partition is offline");
+                    Slot::Offline {
+                        why: error.to_string().into(),
+                        passing,
+                    }
                 }
             };
             self.slots.write().insert(key, slot);
@@ -237,7 +295,7 @@ impl Registry {
         key: PartitionKey,
         epoch: LeaderEpoch,
         config: &Arc<TopicConfig>,
-    ) -> Result<Arc<Partition>, String> {
+    ) -> Result<Arc<Partition>, OpenFailed> {
         let o = &self.options;
         let dir = o.data_dir.partition_dir(&topic.name, key.index);
         let (log, report) = Log::open(LogOptions {
@@ -248,8 +306,7 @@ impl Registry {
             disk: Arc::clone(&o.disk),
             syncer: o.syncer.clone(),
             now_ms: o.clock.wall().0,
-        })
-        .map_err(|e| e.to_string())?;
+        })?;
         if report.cut_bytes > 0 {
             warn!(
                 topic = topic.name,
@@ -258,9 +315,8 @@ impl Registry {
                 "a torn tail was cut from the log"
             );
         }
-        self.claim(&dir, topic, key.index)
-            .map_err(|e| format!("writing partition.json: {e}"))?;
-        let timers = pending::rebuild(&log).map_err(|e| e.to_string())?;
+        self.claim(&dir, topic, key.index)?;
+        let timers = pending::rebuild(&log)?;
         let waiting = timers.len();
         let partition = Arc::new(Partition::new(
             key,
@@ -268,6 +324,7 @@ impl Registry {
             log,
             epoch,
             Arc::clone(config),
+            o.metrics.topic(&topic.name),
             timers,
         ));
         if waiting > 0 {
@@ -305,7 +362,9 @@ impl Registry {
             };
             let slot = self.slots.write().remove(&key);
             if let Some(Slot::Online(partition)) = slot {
-                partition.log().abandon();
+                partition.close();
+                // So that the fire loop lets go of it, and with it of its files.
+                self.options.fire.watch(&partition);
             }
             let dir = self.options.data_dir.partition_dir(&topic.name, index);
             if self.options.disk.exists(&dir) && self.owned_by(&dir, topic.id)? {
@@ -324,21 +383,42 @@ impl Registry {
                 serde_json::from_slice(&std::fs::read(&path)?).map_err(io::Error::other)?;
             return Ok(owner.topic_id == topic);
         }
-        // The node stopped between making the folder and writing down whose it is: no record can be in it.
+        // The node stopped between making the folder and writing down whose it is: the first segment says.
         let segments = dir.join("segments");
-        Ok(!self.options.disk.exists(&segments) || self.options.disk.list(&segments)?.len() <= 1)
+        if !self.options.disk.exists(&segments) {
+            return Ok(true);
+        }
+        let names = self.options.disk.list(&segments)?;
+        let Some((first, _)) = names.first() else {
+            return Ok(true);
+        };
+        let file = self
+            .options
+            .disk
+            .open(&segments.join(first), OpenMode::Read)?;
+        if file.len()? < SEGMENT_HEADER_LEN as u64 {
+            return Ok(names.len() == 1);
+        }
+        let mut header = [0; SEGMENT_HEADER_LEN];
+        file.read_exact_at(&mut header, 0)?;
+        Ok(SegmentHeader::parse(&header).is_ok_and(|h| h.topic_id == topic))
     }
 
     /// Out of the way first, in one step; then away.
     fn remove_folder(&self, dir: &Path, topic: TopicId, index: i32) -> io::Result<()> {
         let disk = &self.options.disk;
-        let bin = self.options.data_dir.partitions_dir().join(".deleted");
+        let bin = self.bin();
         disk.create_dir_all(&bin)?;
         let gone = bin.join(format!("{topic}-{index}"));
         disk.rename(dir, &gone)?;
         disk.sync_dir(&self.options.data_dir.partitions_dir())?;
         disk.sync_dir(&bin)?;
         std::fs::remove_dir_all(&gone)
+    }
+
+    /// Where folders of deleted topics go before they are removed.
+    fn bin(&self) -> PathBuf {
+        self.options.data_dir.partitions_dir().join(".deleted")
     }
 
     fn count_states(&self) {

@@ -20,8 +20,8 @@ use super::{HEADER_CREATED_AT, HEADER_DUE_AT, HEADER_SCHEDULE_ID};
 const LATE_MS: i64 = 1_000;
 /// A FIRE frame is closed at this size: what one append writes and one fetch must return whole.
 pub const FIRE_BYTES_MAX: usize = 512 * 1024;
-/// HOLD frames kept while one FIRE is built: records of a tick often share them.
-const HOLDS_CACHED_MAX: usize = 64;
+/// HOLD frames kept while one FIRE is built, in bytes: records of a tick often share them.
+const HOLD_BYTES_CACHED_MAX: usize = 64 << 20;
 
 /// Headers that a fired record does not carry over: what asked for the delay, and what only the broker may say.
 const DROPPED: [&str; 6] = [
@@ -48,6 +48,13 @@ pub enum FireError {
     /// The HOLD has another id or due time at that place: the timer is wrong, and must not fire.
     #[error("the HOLD at offset {0} does not agree with the timer")]
     Disagrees(Offset),
+}
+
+impl FireError {
+    /// The file system refused just now; the record itself may be whole.
+    pub fn is_passing(&self) -> bool {
+        matches!(self, Self::Read(_, ReadError::Io(_)))
+    }
 }
 
 /// A FIRE frame and what it settles.
@@ -77,6 +84,7 @@ pub fn build(log: &Log, due: Vec<TimerEntry>, rules: FireRules) -> Fire {
     let mut reader = HoldReader {
         log,
         frames: HashMap::new(),
+        bytes: 0,
     };
     let mut fire = Fire {
         frame: None,
@@ -106,16 +114,20 @@ pub fn build(log: &Log, due: Vec<TimerEntry>, rules: FireRules) -> Fire {
 struct HoldReader<'a> {
     log: &'a Log,
     frames: HashMap<Offset, HoldFrame>,
+    /// Of all `frames`.
+    bytes: usize,
 }
 
 impl HoldReader<'_> {
     fn read(&mut self, entry: &TimerEntry) -> Result<(HoldEntry, Record), FireError> {
         let at = entry.place.hold;
         if !self.frames.contains_key(&at) {
-            if self.frames.len() >= HOLDS_CACHED_MAX {
+            let (frame, bytes) = self.load(at)?;
+            if self.bytes + bytes > HOLD_BYTES_CACHED_MAX {
                 self.frames.clear();
+                self.bytes = 0;
             }
-            let frame = self.load(at)?;
+            self.bytes += bytes;
             self.frames.insert(at, frame);
         }
         let frame = self.frames.get(&at).ok_or(FireError::NoHold(at))?;
@@ -128,12 +140,13 @@ impl HoldReader<'_> {
         Ok((hold.clone(), record))
     }
 
-    fn load(&self, at: Offset) -> Result<HoldFrame, FireError> {
+    fn load(&self, at: Offset) -> Result<(HoldFrame, usize), FireError> {
         let batch = self.log.batch_at(at).map_err(|e| FireError::Read(at, e))?;
         let batch = batch.ok_or(FireError::NoHold(at))?;
-        HoldFrame::parse(&batch)
+        let frame = HoldFrame::parse(&batch)
             .map_err(|e| FireError::Damaged(at, e))?
-            .ok_or(FireError::NoHold(at))
+            .ok_or(FireError::NoHold(at))?;
+        Ok((frame, batch.bytes.len()))
     }
 }
 

@@ -23,10 +23,7 @@ use super::{
     fire::{self, FireRules},
     timer::WallTimer,
 };
-use crate::{
-    partition::{Partition, PartitionKey},
-    telemetry::Metrics,
-};
+use crate::partition::{Partition, PartitionKey};
 
 /// Records that one partition fires in its turn: bounds what a herd holds in memory, and lets other partitions in between.
 const RECORDS_PER_TURN_MAX: usize = 2_000;
@@ -84,10 +81,11 @@ enum Event {
 pub struct FireLoop {
     handle: FireHandle,
     clock: Arc<dyn Clock>,
-    metrics: Arc<Metrics>,
     deadlines: BTreeSet<(DueTime, PartitionKey)>,
     tracked: HashMap<PartitionKey, (Arc<Partition>, DueTime)>,
     awaited: HashSet<PartitionKey>,
+    /// Partitions that could not fire just now, each with a `Retry` on its way.
+    retrying: HashSet<PartitionKey>,
     events: FuturesUnordered<BoxFuture<'static, Event>>,
 }
 
@@ -101,14 +99,14 @@ impl std::fmt::Debug for FireLoop {
 
 impl FireLoop {
     /// A loop that hears what is told to `handle`.
-    pub fn new(handle: FireHandle, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Self {
+    pub fn new(handle: FireHandle, clock: Arc<dyn Clock>) -> Self {
         Self {
             handle,
             clock,
-            metrics,
             deadlines: BTreeSet::new(),
             tracked: HashMap::new(),
             awaited: HashSet::new(),
+            retrying: HashSet::new(),
             events: FuturesUnordered::new(),
         }
     }
@@ -160,11 +158,13 @@ impl FireLoop {
             } => {
                 if committed {
                     let now = self.clock.wall();
-                    self.metrics
-                        .fired(&partition.topic, dues.iter().map(|due| now.0 - due.0));
+                    partition.metrics.fired(dues.iter().map(|due| now.0 - due.0));
                 }
             }
-            Event::Retry(partition) => self.track(&partition),
+            Event::Retry(partition) => {
+                self.retrying.remove(&partition.key);
+                self.track(&partition);
+            }
         }
     }
 
@@ -174,7 +174,8 @@ impl FireLoop {
         if let Some((_, due)) = self.tracked.remove(&key) {
             self.deadlines.remove(&(due, key));
         }
-        if let Some(due) = partition.promote_committed() {
+        let next = partition.promote_committed();
+        if let Some(due) = next.filter(|_| !self.retrying.contains(&key)) {
             self.deadlines.insert((due, key));
             self.tracked.insert(key, (Arc::clone(partition), due));
         }
@@ -225,11 +226,23 @@ impl FireLoop {
             },
         );
         partition.put_back(fire.left);
+        let mut unread = Vec::new();
         for (entry, error) in fire.failed {
+            if error.is_passing() {
+                warn!(topic = %partition.topic, partition = partition.key.index,
+                      schedule_id = entry.key.id.0, %error, "a held record cannot be read now");
+                unread.push(entry);
+                continue;
+            }
             // Its HOLD stays in the log, pending: nothing is settled by a guess.
             error!(topic = %partition.topic, partition = partition.key.index,
                    schedule_id = entry.key.id.0, %error, "a held record cannot be fired");
-            self.metrics.fire_failed(&partition.topic);
+            partition.metrics.fire_failed();
+        }
+        let try_later = !unread.is_empty();
+        partition.put_back(unread);
+        if try_later {
+            self.retry(partition);
         }
         let Some(frame) = fire.frame else { return true };
         match partition.append(
@@ -261,17 +274,24 @@ impl FireLoop {
                       records = fire.fired.len(), "due records could not be appended");
                 partition.put_back(fire.fired);
                 if retry {
-                    let partition = Arc::clone(partition);
-                    self.events.push(
-                        async move {
-                            tokio::time::sleep(RETRY_AFTER).await;
-                            Event::Retry(partition)
-                        }
-                        .boxed(),
-                    );
+                    self.retry(partition);
                 }
                 false
             }
+        }
+    }
+
+    /// Leaves a partition alone for a while.
+    fn retry(&mut self, partition: &Arc<Partition>) {
+        if self.retrying.insert(partition.key) {
+            let partition = Arc::clone(partition);
+            self.events.push(
+                async move {
+                    tokio::time::sleep(RETRY_AFTER).await;
+                    Event::Retry(partition)
+                }
+                .boxed(),
+            );
         }
     }
 }

@@ -60,6 +60,16 @@ pub(super) fn write(
     checkpoint::replace(disk, &meta.join("checkpoint.json"), &sealed::seal(at)?)
 }
 
+/// Removes the checkpoint, if there is one; durable when this returns.
+pub(super) fn remove(disk: &dyn Disk, meta: &Path) -> io::Result<()> {
+    let path = meta.join("checkpoint.json");
+    if disk.exists(&path) {
+        disk.remove_file(&path)?;
+        disk.sync_dir(meta)?;
+    }
+    Ok(())
+}
+
 /// Reads both; `None` where they are missing, damaged or do not belong together.
 pub(super) fn read(disk: &dyn Disk, meta: &Path) -> Option<(Checkpoint, Producers)> {
     let at: Checkpoint = sealed::unseal(&read_all(disk, &meta.join("checkpoint.json")).ok()?)?;

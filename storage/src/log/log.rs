@@ -100,8 +100,10 @@ pub struct Log {
     syncer: Syncer,
     config: RwLock<LogConfig>,
     writer: Mutex<Writer>,
-    /// One round of syncs at a time: a round that overtook another would commit what that one has not synced yet.
+    /// One round of syncs at a time: the kernel tells a failed write-back to one of two syncs, and the other would commit.
     round: Mutex<()>,
+    /// One checkpoint at a time: they replace the same files.
+    checkpointing: Mutex<()>,
     segments: RwLock<Arc<Vec<Arc<Segment>>>>,
     committed: RwLock<Committed>,
     offsets: watch::Sender<Offsets>,
@@ -129,8 +131,8 @@ struct Writer {
     active_since_ms: Option<i64>,
     /// Ends of units that are not committed yet, in order.
     marks: VecDeque<Committed>,
-    /// Closed segments that have bytes not synced yet.
-    unsynced: Vec<Arc<Segment>>,
+    /// Closed segments whose index is not on the disk yet.
+    unindexed: Vec<Arc<Segment>>,
     producers: Producers,
     epochs: LeaderEpochs,
     sync_asked: bool,
@@ -150,6 +152,7 @@ impl Log {
         let (recovered, report) = recovery::recover(&options)?;
         let Recovered {
             segments,
+            unindexed,
             log_start,
             next_offset,
             visible_end,
@@ -182,7 +185,7 @@ impl Log {
             active_since_ms: has_batches.then_some(active.created_ms),
             active,
             marks: VecDeque::new(),
-            unsynced: Vec::new(),
+            unindexed,
             producers,
             epochs,
             sync_asked: false,
@@ -198,6 +201,7 @@ impl Log {
             config: RwLock::new(options.config),
             writer: Mutex::new(writer),
             round: Mutex::new(()),
+            checkpointing: Mutex::new(()),
             segments: RwLock::new(Arc::new(segments)),
             committed: RwLock::new(committed),
             offsets: watch::Sender::new(offsets),
@@ -212,8 +216,8 @@ impl Log {
         epoch: LeaderEpoch,
         now_ms: i64,
     ) -> Result<Appended, AppendError> {
-        let config = *self.config.read();
         let mut writer = self.writer.lock();
+        let config = *self.config.read();
         match &writer.state {
             State::Open => {}
             State::Poisoned(_) => return Err(AppendError::Poisoned),
@@ -294,7 +298,13 @@ impl Log {
 
     /// Takes over new settings for what is appended from now on.
     pub fn set_config(&self, config: LogConfig) {
-        *self.config.write() = config;
+        let mut writer = self.writer.lock();
+        let before = std::mem::replace(&mut *self.config.write(), config);
+        if before.flush_policy != config.flush_policy && writer.state == State::Open {
+            // The sync that was asked for may be far off.
+            writer.sync_asked = false;
+            self.ask_for_sync(&mut writer, config.flush_policy);
+        }
     }
 
     /// Why nothing is acked any more.
@@ -307,8 +317,9 @@ impl Log {
 
     /// Syncs, and writes what lets the next open start here.
     pub fn checkpoint(&self, now_ms: i64) -> io::Result<()> {
+        let _one = self.checkpointing.lock();
         let config = *self.config.read();
-        let (mark, producers, epochs, active) = {
+        let (mark, producers, epochs, closed, active, manifest) = {
             let mut writer = self.writer.lock();
             if writer.state != State::Open {
                 return Ok(());
@@ -316,30 +327,38 @@ impl Log {
             writer
                 .producers
                 .expire(now_ms, config.producer_id_expiration_ms);
+            let active = Arc::clone(&writer.active);
+            let index = active.index.read().clone();
             let mark = Committed {
                 high_watermark: writer.next_offset,
                 visible_end: writer.visible_end,
-                segment: writer.active.first_offset,
-                position: writer.active.index.read().size,
+                segment: active.first_offset,
+                position: index.size,
             };
-            let active = (
-                Arc::clone(&writer.active),
-                writer.active.index.read().clone(),
-            );
             (
                 mark,
                 writer.producers.clone(),
                 writer.epochs.clone(),
-                active,
+                writer.unindexed.clone(),
+                (active, index),
+                self.manifest(mark.high_watermark),
             )
         };
         self.sync_round();
         if self.is_poisoned().is_some() {
             return Err(io::Error::other("the log is poisoned"));
         }
+        for segment in &closed {
+            let index = segment.index.read().clone();
+            self.write_index(segment, &index)?;
+        }
         let (segment, index) = active;
         self.write_index(&segment, &index)?;
-        self.write_manifest()?;
+        self.writer
+            .lock()
+            .unindexed
+            .retain(|s| !closed.iter().any(|done| Arc::ptr_eq(s, done)));
+        self.write_manifest(&manifest)?;
         let at = Checkpoint {
             version: Checkpoint::VERSION,
             segment: mark.segment.0,
@@ -385,22 +404,19 @@ impl Log {
     /// One group commit; false where the log is poisoned.
     pub(super) fn sync_round(&self) -> bool {
         let _round = self.round.lock();
-        let (files, upto) = {
-            let mut writer = self.writer.lock();
+        // Those before the active one were synced when they were closed.
+        let (segment, upto) = {
+            let writer = self.writer.lock();
             if matches!(writer.state, State::Poisoned(_)) {
                 return false;
             }
-            let mut files = std::mem::take(&mut writer.unsynced);
-            files.push(Arc::clone(&writer.active));
-            (files, writer.next_offset)
+            (Arc::clone(&writer.active), writer.next_offset)
         };
-        for segment in &files {
-            if let Err(cause) = segment.file.sync_data() {
-                self.poison(&format!("syncing {}: {cause}", segment.path.display()));
-                return false;
-            }
-        }
+        let synced = segment.file.sync_data();
         let mut writer = self.writer.lock();
+        if let Err(cause) = synced {
+            self.poison(&mut writer, sync_failed(&segment, &cause));
+        }
         if matches!(writer.state, State::Poisoned(_)) {
             return false;
         }
@@ -424,11 +440,10 @@ impl Log {
         true
     }
 
-    fn poison(&self, why: &str) {
+    fn poison(&self, writer: &mut Writer, why: String) {
         error!(log = %self.dir.display(), why, "the log is poisoned: nothing more is acked from it");
-        let mut writer = self.writer.lock();
-        writer.state = State::Poisoned(why.to_owned());
-        self.publish(&writer);
+        writer.state = State::Poisoned(why);
+        self.publish(writer);
     }
 
     /// Tells the offsets; called with the writer's mutex held, so that they never go back.
@@ -487,30 +502,45 @@ impl Log {
         if empty || !(full || old) {
             return Ok(());
         }
-        let next = create_segment(
-            &*self.disk,
-            &self.dir,
-            SegmentHeader {
-                first_offset: writer.next_offset,
-                created_ms: now_ms,
-                topic_id: self.topic_id,
-                partition: self.partition,
-            },
-        )
-        .map_err(full_or_io)?;
-        let sealed = std::mem::replace(&mut writer.active, Arc::clone(&next));
-        // A lost index is made anew from the segment: it need not stop the append.
-        let index = sealed.index.read().clone();
-        if let Err(cause) = self.write_index(&sealed, &index) {
-            tracing::warn!(segment = %sealed.path.display(), %cause, "the segment's index was not written");
+        // Recovery takes a bad place before the last segment for damage: no segment may be there behind a torn one.
+        if let Err(cause) = writer.active.file.sync_data() {
+            let why = sync_failed(&writer.active, &cause);
+            self.poison(writer, why);
+            return Err(AppendError::Poisoned);
         }
-        writer.unsynced.push(sealed);
+        let header = SegmentHeader {
+            first_offset: writer.next_offset,
+            created_ms: now_ms,
+            topic_id: self.topic_id,
+            partition: self.partition,
+        };
+        let next = match create_segment(&*self.disk, &self.dir, header) {
+            Ok(next) => next,
+            Err(cause) => return Err(self.undo_roll(writer, cause)),
+        };
+        let closed = std::mem::replace(&mut writer.active, Arc::clone(&next));
+        writer.unindexed.push(closed);
         writer.active_since_ms = None;
         let mut segments = self.segments.write();
         let mut list = Vec::clone(&segments);
         list.push(next);
         *segments = Arc::new(list);
         Ok(())
+    }
+
+    /// Removes what is there of a segment that could not be made: the open one may take a smaller unit instead, and an empty
+    /// segment that starts below its end would be damage.
+    fn undo_roll(&self, writer: &mut Writer, cause: io::Error) -> AppendError {
+        let folder = self.dir.join("segments");
+        let path = folder.join(file_name(writer.next_offset));
+        if self.disk.exists(&path) && self.disk.remove_file(&path).is_err() {
+            self.poison(writer, format!("removing {}: {cause}", path.display()));
+            return AppendError::Poisoned;
+        }
+        if let Err(cause) = self.disk.sync_dir(&folder) {
+            tracing::warn!(folder = %folder.display(), %cause, "a removed segment may come back");
+        }
+        full_or_io(cause)
     }
 
     /// Stamps and writes all frames in one call; on failure the file ends where it did.
@@ -538,9 +568,7 @@ impl Log {
         if let Err(cause) = writer.active.file.write_all_at(&mut slices, position) {
             if let Err(cause) = writer.active.file.set_len(position) {
                 // What is behind the end now is nobody's: recovery would read it.
-                let why = format!("cutting a failed append: {cause}");
-                writer.state = State::Poisoned(why);
-                self.publish(writer);
+                self.poison(writer, format!("cutting a failed append: {cause}"));
                 return Err(AppendError::Poisoned);
             }
             return Err(full_or_io(cause));
@@ -550,9 +578,11 @@ impl Log {
             index.push(&frame.header, index_interval_bytes, i == 0);
         }
         // A unit that hides its last records ends the segment's offsets where its HOLD says.
-        let visible_end = index.visible_end;
+        let visible_end = index.visible_end();
         drop(index);
-        writer.visible_end = writer.visible_end.max(visible_end);
+        if let Some(visible_end) = visible_end {
+            writer.visible_end = writer.visible_end.max(visible_end);
+        }
         Ok(())
     }
 
@@ -569,16 +599,24 @@ impl Log {
         )
     }
 
-    fn write_manifest(&self) -> io::Result<()> {
+    /// Called with the writer's mutex held, so that it speaks of one moment.
+    fn manifest(&self, high_watermark: Offset) -> Manifest {
         let segments = Arc::clone(&self.segments.read());
-        let manifest = Manifest {
+        Manifest {
             version: 1,
-            high_watermark: self.offsets().high_watermark.0,
+            high_watermark: high_watermark.0,
             segments: segments.iter().map(|s| entry(s)).collect(),
-        };
-        let json = serde_json::to_vec_pretty(&manifest).map_err(io::Error::other)?;
+        }
+    }
+
+    fn write_manifest(&self, manifest: &Manifest) -> io::Result<()> {
+        let json = serde_json::to_vec_pretty(manifest).map_err(io::Error::other)?;
         checkpoint::replace(&*self.disk, &self.dir.join("index/manifest.json"), &json)
     }
+}
+
+fn sync_failed(segment: &Segment, cause: &io::Error) -> String {
+    format!("syncing {}: {cause}", segment.path.display())
 }
 
 fn entry(segment: &Segment) -> SegmentEntry {

@@ -28,6 +28,8 @@ mod scan;
 mod segment;
 mod segment_index;
 mod syncer;
+#[cfg(test)]
+mod tests;
 mod unit;
 
 pub use error::{AppendError, OpenError, ReadError};

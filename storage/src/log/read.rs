@@ -145,19 +145,23 @@ impl Log {
             let Some(limit) = limit(segment, &committed) else {
                 break;
             };
-            let mut position = {
+            let start = {
                 let index = segment.index.read();
                 if index.max_timestamp < timestamp {
                     continue;
                 }
                 index.position_for_time(timestamp)
             };
-            while position < limit {
-                let header = header_at(segment, position)?;
-                if !header.is_hidden() && header.max_timestamp >= timestamp {
-                    return load(segment, position, &header).map(Some);
+            let mut found = None;
+            for_each_visible(segment, start, limit, |position, header| {
+                if header.max_timestamp < timestamp {
+                    return ControlFlow::Continue(());
                 }
-                position += header.total_len() as u64;
+                found = Some((position, *header));
+                ControlFlow::Break(())
+            })?;
+            if let Some((position, header)) = found {
+                return load(segment, position, &header).map(Some);
             }
         }
         Ok(None)
@@ -171,13 +175,22 @@ impl Log {
             let Some(limit) = limit(segment, &committed) else {
                 break;
             };
-            let index = segment.index.read();
-            let better = best
-                .as_ref()
-                .is_none_or(|(max, _, _)| index.max_timestamp > *max);
-            let position = u64::from(index.max_timestamp_position);
-            if index.max_timestamp >= 0 && better && position < limit {
-                best = Some((index.max_timestamp, Arc::clone(segment), position));
+            let (max, position) = {
+                let index = segment.index.read();
+                (index.max_timestamp, u64::from(index.max_timestamp_position))
+            };
+            let better = |max: i64| max >= 0 && best.as_ref().is_none_or(|(b, _, _)| max > *b);
+            if !better(max) {
+                continue;
+            }
+            let found = if position < limit {
+                Some((max, position))
+            } else {
+                // The largest one is not committed yet.
+                max_timestamp_below(segment, limit)?
+            };
+            if let Some((max, position)) = found.filter(|(max, _)| better(*max)) {
+                best = Some((max, Arc::clone(segment), position));
             }
         }
         let Some((_, segment, position)) = best else {
@@ -207,6 +220,49 @@ impl Log {
         }
         Ok(())
     }
+}
+
+/// The largest timestamp of visible batches before `limit`, and where the first one that has it is.
+fn max_timestamp_below(
+    segment: &Segment,
+    limit: u64,
+) -> Result<Option<(i64, u64)>, ReadError> {
+    let (max, position) = segment.index.read().max_timestamp_before(limit);
+    let mut max = max;
+    for_each_visible(segment, position, limit, |_, header| {
+        max = max.max(header.max_timestamp);
+        ControlFlow::Continue(())
+    })?;
+    let mut found = None;
+    let start = segment.index.read().position_for_time(max);
+    for_each_visible(segment, start, limit, |position, header| {
+        if header.max_timestamp < max {
+            return ControlFlow::Continue(());
+        }
+        found = Some((max, position));
+        ControlFlow::Break(())
+    })?;
+    Ok(found)
+}
+
+fn for_each_visible(
+    segment: &Segment,
+    from: u64,
+    limit: u64,
+    mut each: impl FnMut(u64, &BatchHeader) -> ControlFlow<()>,
+) -> Result<(), ReadError> {
+    let mut position = segment.index.read().skip_hidden(from);
+    while position < limit {
+        let header = header_at(segment, position)?;
+        if each(position, &header).is_break() {
+            break;
+        }
+        position = segment
+            .index
+            .read()
+            .skip_hidden(position + header.total_len() as u64);
+    }
+    Ok(())
 }
 
 /// Where the committed part of a segment ends; `None` where nothing of it is committed.
@@ -288,10 +344,28 @@ fn slices(
     result
 }
 
+/// A batch's header, believed only as far as it fits its segment: walking on by a damaged one would skip records.
 fn header_at(segment: &Segment, position: u64) -> Result<BatchHeader, ReadError> {
+    let (size, next_offset) = {
+        let index = segment.index.read();
+        (index.size, index.next_offset)
+    };
+    let misfit = || {
+        let why = "the batch's length or offsets do not fit the segment";
+        corrupt(segment, position, why.into())
+    };
+    if position + HEADER_LEN as u64 > size {
+        return Err(misfit());
+    }
     let mut bytes = [0; HEADER_LEN];
     segment.file.read_exact_at(&mut bytes, position)?;
-    BatchHeader::parse(&bytes).map_err(|e| corrupt(segment, position, e.to_string()))
+    let header =
+        BatchHeader::parse(&bytes).map_err(|e| corrupt(segment, position, e.to_string()))?;
+    let fits = position + header.total_len() as u64 <= size
+        && header.base_offset >= segment.first_offset.0
+        && header.last_offset_delta >= 0
+        && header.last_offset() < next_offset.0;
+    if fits { Ok(header) } else { Err(misfit()) }
 }
 
 fn load(segment: &Segment, position: u64, header: &BatchHeader) -> Result<BatchView, ReadError> {

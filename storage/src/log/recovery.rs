@@ -2,8 +2,11 @@
 //!
 //! - Trusted without reading: sealed segments and the part of the active one below the checkpoint, if the files are as long as
 //!   the checkpoint and the indexes say. Everything else is read, unit by unit, with checksums.
-//! - A bad place with nothing valid behind it is a torn tail: cut, its bytes kept in `meta/`, and told.
-//! - A bad place before something valid, or below the checkpoint, is damage: the log stays closed and nothing is changed.
+//! - A bad place in the last segment with nothing valid behind it is a torn tail: cut, its bytes kept in `meta/`, and told. So
+//!   is one with something valid behind it, where a whole sector between the two is zeros: a power loss leaves that, since
+//!   sectors reach the disk in any order. All segments but the last were synced before the next one was made.
+//! - Any other bad place before something valid, or below the checkpoint, or a whole batch that does not belong there, is
+//!   damage: the log stays closed and nothing is changed.
 //! - What is derived and speaks of offsets that the log does not have (any more) is not believed.
 
 use std::{
@@ -21,12 +24,12 @@ use super::{
     leader_epochs::LeaderEpochs,
     log::{LogOptions, create_segment},
     producer_state::Producers,
-    scan::{ScanStop, Scanner, valid_batch_after},
+    scan::{ScanStop, Scanner, has_lost_sector, valid_batch_after},
     segment::{SEGMENT_HEADER_LEN, Segment, SegmentHeader, first_offset_of},
     segment_index::SegmentIndex,
 };
 use crate::{
-    batch::BatchView,
+    batch::{BatchView, HEADER_LEN},
     disk::{Disk, DiskFile, OpenMode, read_all},
     units::{LeaderEpoch, Offset},
 };
@@ -48,6 +51,8 @@ pub struct RecoveryReport {
 /// A log's state as read from the disk.
 pub(super) struct Recovered {
     pub(super) segments: Vec<Arc<Segment>>,
+    /// Those closed segments whose index is not on the disk.
+    pub(super) unindexed: Vec<Arc<Segment>>,
     pub(super) log_start: Offset,
     pub(super) next_offset: Offset,
     pub(super) visible_end: Offset,
@@ -61,20 +66,20 @@ pub(super) fn recover(options: &LogOptions) -> Result<(Recovered, RecoveryReport
         let path = options.dir.join(folder);
         disk.create_dir_all(&path).map_err(io_at(&path))?;
     }
-    let mut files = open_files(options)?;
+    let (mut files, half_made) = open_files(options)?;
     let mut report = RecoveryReport::default();
     if files.is_empty() {
         let header = SegmentHeader {
-            first_offset: Offset(0),
+            first_offset: half_made.as_ref().map_or(Offset(0), |(_, first)| *first),
             created_ms: options.now_ms,
             topic_id: options.topic_id,
             partition: options.partition,
         };
         let segment = create_segment(disk, &options.dir, header).map_err(io_at(&options.dir))?;
-        disk.sync_dir(&options.dir).map_err(io_at(&options.dir))?;
         files.push(segment_file(&segment));
     }
-    let checkpoint = checkpoint_file::read(disk, &options.dir.join("meta"));
+    let meta = options.dir.join("meta");
+    let checkpoint = checkpoint_file::read(disk, &meta);
     let had_checkpoint = checkpoint.is_some();
     let start =
         checkpoint.and_then(|(at, producers)| Start::believe(options, &files, at, producers));
@@ -82,7 +87,17 @@ pub(super) fn recover(options: &LogOptions) -> Result<(Recovered, RecoveryReport
     if report.checkpoint_discarded {
         warn!(log = %options.dir.display(), "the checkpoint does not fit the log; the whole log is read");
     }
+    let believed = start.is_some();
     let recovered = replay(options, &files, start, &mut report)?;
+    if !believed {
+        // The log may grow past the place that it speaks of: then it would seem to fit.
+        checkpoint_file::remove(disk, &meta).map_err(io_at(&meta))?;
+    }
+    if let Some((path, first)) = half_made
+        && files.iter().all(|f| f.header.first_offset != first)
+    {
+        disk.remove_file(&path).map_err(io_at(&path))?;
+    }
     if report.scanned_bytes > 0 {
         info!(log = %options.dir.display(), scanned_bytes = report.scanned_bytes,
               log_end = recovered.next_offset.0, "log recovered");
@@ -112,7 +127,10 @@ fn segment_file(segment: &Segment) -> SegmentFile {
     }
 }
 
-fn open_files(options: &LogOptions) -> Result<Vec<SegmentFile>, OpenError> {
+/// The segments, and a last one that the node stopped at while it made it: no batch was ever in that.
+type Files = (Vec<SegmentFile>, Option<(PathBuf, Offset)>);
+
+fn open_files(options: &LogOptions) -> Result<Files, OpenError> {
     let disk = &*options.disk;
     let folder = options.dir.join("segments");
     let names = disk.list(&folder).map_err(io_at(&folder))?;
@@ -127,12 +145,11 @@ fn open_files(options: &LogOptions) -> Result<Vec<SegmentFile>, OpenError> {
             .open(&path, OpenMode::ReadWrite)
             .map_err(io_at(&path))?;
         let len = file.len().map_err(io_at(&path))?;
+        let last = i + 1 == firsts.len();
+        if last && is_half_made(&*file, len).map_err(io_at(&path))? {
+            return Ok((files, Some((path, *first))));
+        }
         if len < SEGMENT_HEADER_LEN as u64 {
-            if i + 1 == firsts.len() {
-                // The node stopped while it made this segment: no batch was ever in it.
-                disk.remove_file(&path).map_err(io_at(&path))?;
-                continue;
-            }
             return Err(OpenError::UnknownFormat {
                 segment: path,
                 why: "the header is cut off".into(),
@@ -162,7 +179,17 @@ fn open_files(options: &LogOptions) -> Result<Vec<SegmentFile>, OpenError> {
             len,
         });
     }
-    Ok(files)
+    Ok((files, None))
+}
+
+/// The header is synced before the first batch is written; until then it may be missing, cut off, or zeros.
+fn is_half_made(file: &dyn DiskFile, len: u64) -> io::Result<bool> {
+    if len != SEGMENT_HEADER_LEN as u64 {
+        return Ok(len < SEGMENT_HEADER_LEN as u64);
+    }
+    let mut bytes = [0; SEGMENT_HEADER_LEN];
+    file.read_exact_at(&mut bytes, 0)?;
+    Ok(bytes.iter().all(|b| *b == 0))
 }
 
 /// A checkpoint that is believed, and the indexes of all it speaks of.
@@ -232,6 +259,7 @@ fn replay(
     let log_start = files.first().map_or(Offset(0), |f| f.header.first_offset);
     let mut recovered = Recovered {
         segments: Vec::with_capacity(files.len()),
+        unindexed: Vec::new(),
         log_start,
         next_offset: log_start,
         visible_end: log_start,
@@ -273,21 +301,42 @@ fn replay(
                 report,
             )?;
         }
-        recovered.segments.push(Arc::new(Segment {
+        let segment = Arc::new(Segment {
             first_offset: first,
             created_ms: file.header.created_ms,
             path: file.path.clone(),
             file: Arc::clone(&file.file),
             index: RwLock::new(index),
-        }));
+        });
+        if !last && i + 1 >= known_count {
+            recovered.unindexed.push(Arc::clone(&segment));
+        }
+        recovered.segments.push(segment);
     }
     // What a crash left in the page cache may have been acked to nobody, but is about to be read: it must be durable first.
-    if report.scanned_bytes > 0 || report.cut_bytes > 0 {
+    let unknown = files.len() > known_count;
+    if unknown || report.scanned_bytes > 0 || report.cut_bytes > 0 {
         for file in files.iter().skip(known_count.saturating_sub(1)) {
             file.file.sync_data().map_err(io_at(&file.path))?;
         }
     }
+    if unknown {
+        sync_names(options)?;
+    }
     Ok(recovered)
+}
+
+/// Makes durable that the newest segments are there, and the log's folder itself.
+fn sync_names(options: &LogOptions) -> Result<(), OpenError> {
+    let segments = options.dir.join("segments");
+    let above = options.dir.parent();
+    let above = above.filter(|path| !path.as_os_str().is_empty());
+    for folder in [Some(segments.as_path()), Some(options.dir.as_path()), above] {
+        if let Some(folder) = folder {
+            options.disk.sync_dir(folder).map_err(io_at(folder))?;
+        }
+    }
+    Ok(())
 }
 
 fn scan(
@@ -319,10 +368,7 @@ fn scan(
                 if !last || at < trusted {
                     return Err(corrupt(&file.path, at, why));
                 }
-                let valid = valid_batch_after(&*file.file, at + 1, file.len, next)
-                    .map_err(io_at(&file.path))?;
-                if let Some(valid) = valid {
-                    let why = format!("{why}, and a valid batch follows at {valid}");
+                if let Some(why) = damage(file, &scanner, &why).map_err(io_at(&file.path))? {
                     return Err(corrupt(&file.path, at, why));
                 }
                 cut(options, file, at, next, &why, report).map_err(io_at(&file.path))?;
@@ -332,8 +378,27 @@ fn scan(
     }
     report.scanned_bytes += scanner.position() - from;
     recovered.next_offset = scanner.next_offset();
-    recovered.visible_end = recovered.visible_end.max(index.visible_end);
+    if let Some(visible_end) = index.visible_end() {
+        recovered.visible_end = recovered.visible_end.max(visible_end);
+    }
     Ok(())
+}
+
+/// Why the place that stopped the scan is not the torn tail of writes that did not finish; `None` where it is.
+fn damage(file: &SegmentFile, scanner: &Scanner, why: &str) -> io::Result<Option<String>> {
+    let stopped = scanner.stopped();
+    let next = scanner.next_offset();
+    let (until, why) = if stopped.misplaced {
+        (stopped.frame_at + HEADER_LEN as u64, why.to_owned())
+    } else {
+        let valid = valid_batch_after(&*file.file, stopped.search_from, file.len, next)?;
+        let Some(valid) = valid else {
+            return Ok(None);
+        };
+        (valid, format!("{why}, and a valid batch follows at {valid}"))
+    };
+    let torn = has_lost_sector(&*file.file, stopped.frame_at, until, next)?;
+    Ok((!torn).then_some(why))
 }
 
 /// A unit counts by its first frame: what follows a HOLD took no offsets or sequences of its own.

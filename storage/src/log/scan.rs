@@ -42,10 +42,23 @@ pub struct Scanner {
     expected: Offset,
     window: Bytes,
     window_at: u64,
+    stopped: Stopped,
+}
+
+/// More of what stopped a scan.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Stopped {
+    /// The frame that is not whole, or not where it belongs.
+    pub(super) frame_at: u64,
+    /// Where something that does not belong to the broken unit may start: behind it, if its HOLD could be read, for the frames
+    /// after a HOLD are valid batches too.
+    pub(super) search_from: u64,
+    /// The frame was written whole, but not for that place: no write that was cut short leaves that.
+    pub(super) misplaced: bool,
 }
 
 impl Scanner {
-    /// From `position`, where a unit with an offset of `expected` or more starts, to `end`.
+    /// From `position`, where the unit with the offset `expected` starts, to `end`.
     pub fn new(file: Arc<dyn DiskFile>, position: u64, end: u64, expected: Offset) -> Self {
         Self {
             file,
@@ -54,6 +67,7 @@ impl Scanner {
             expected,
             window: Bytes::new(),
             window_at: 0,
+            stopped: Stopped::default(),
         }
     }
 
@@ -67,6 +81,11 @@ impl Scanner {
         self.expected
     }
 
+    /// More of what stopped the scan.
+    pub(super) fn stopped(&self) -> Stopped {
+        self.stopped
+    }
+
     /// The next unit; `None` at the end.
     pub fn next_unit(&mut self) -> Option<Result<ScanItem, ScanStop>> {
         if self.position >= self.end {
@@ -76,33 +95,35 @@ impl Scanner {
     }
 
     fn read_unit(&mut self) -> Result<ScanItem, ScanStop> {
+        self.stopped.search_from = self.position + 1;
         let first = self.read_batch(self.position)?;
-        if first.header.base_offset < self.expected.0 {
-            let why = format!(
+        // The checksum does not cover the base offset; that units follow one another does.
+        if first.header.base_offset != self.expected.0 {
+            return Err(self.misplaced(format!(
                 "offset {} where {} follows",
                 first.header.base_offset, self.expected
-            );
-            return Err(ScanStop::Bad(why));
+            )));
         }
-        let head = UnitHead::parse(&first.header, &first.records())
-            .map_err(|e| ScanStop::Bad(e.to_string()))?;
+        let head = match UnitHead::parse(&first.header, &first.records()) {
+            Ok(head) => head,
+            Err(e) => return Err(self.misplaced(e.to_string())),
+        };
         let (base, last) = (first.header.base_offset, first.header.last_offset());
         let mut at = self.position + first.bytes.len() as u64;
         let mut frames = vec![first];
         if let Some(head) = head {
             let unit_end = at + u64::from(head.following_bytes);
+            self.stopped.search_from = unit_end;
             for _ in 0..head.following_frames {
                 let frame = self.read_batch(at)?;
-                if frame.header.base_offset < base || frame.header.last_offset() > last {
-                    return Err(ScanStop::Bad("a frame lies outside its unit".into()));
+                if frame.header.base_offset != base || frame.header.last_offset() > last {
+                    return Err(self.misplaced("a frame lies outside its unit".into()));
                 }
                 at += frame.bytes.len() as u64;
                 frames.push(frame);
             }
             if at != unit_end {
-                return Err(ScanStop::Bad(
-                    "a unit has another length than its HOLD says".into(),
-                ));
+                return Err(self.misplaced("a unit has another length than its HOLD says".into()));
             }
         }
         let item = ScanItem {
@@ -114,7 +135,13 @@ impl Scanner {
         Ok(item)
     }
 
+    fn misplaced(&mut self, why: String) -> ScanStop {
+        self.stopped.misplaced = true;
+        ScanStop::Bad(why)
+    }
+
     fn read_batch(&mut self, at: u64) -> Result<BatchView, ScanStop> {
+        self.stopped.frame_at = at;
         let header = self.bytes(at, HEADER_LEN)?;
         let header = BatchHeader::parse(&header).map_err(|e| ScanStop::Bad(e.to_string()))?;
         let bytes = self.bytes(at, header.total_len())?;
@@ -146,6 +173,43 @@ impl Scanner {
         let from = usize::try_from(at - self.window_at).unwrap_or(usize::MAX);
         Ok(self.window.slice(from..from + len))
     }
+}
+
+/// What a device writes whole or not at all.
+const SECTOR_BYTES: u64 = 512;
+/// Base offset and length: zero in no whole batch.
+const NEVER_ZERO_LEN: u64 = 12;
+
+/// Whether a sector of a write that never reached the disk explains that no unit is at `at`, though a valid batch starts at
+/// `until`. Sectors reach the disk in any order; one that did not reads as zeros, since a log only ever writes behind its end.
+pub(super) fn has_lost_sector(
+    file: &dyn DiskFile,
+    at: u64,
+    until: u64,
+    expected: Offset,
+) -> io::Result<bool> {
+    let mut from = at;
+    while from < until {
+        let end = (from / SECTOR_BYTES + 1) * SECTOR_BYTES;
+        if end > until {
+            // The rest of this sector is in the valid batch: it was written.
+            break;
+        }
+        let mut buf = [0; SECTOR_BYTES as usize];
+        let len = usize::try_from(end - from).unwrap_or(buf.len());
+        let bytes = buf.get_mut(..len).unwrap_or_default();
+        file.read_exact_at(bytes, from)?;
+        let zero = bytes.iter().all(|b| *b == 0);
+        // The first bytes of a whole unit may be zeros, too: those of a small base offset.
+        let lost = from > at
+            || end - from >= NEVER_ZERO_LEN
+            || expected.0.to_be_bytes().iter().take(len).any(|b| *b != 0);
+        if zero && lost {
+            return Ok(true);
+        }
+        from = end;
+    }
+    Ok(false)
 }
 
 /// Whether a valid batch with an offset of `expected` or more starts anywhere in `[from, end)`: then what lies before it is

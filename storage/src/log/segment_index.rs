@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! index/<first offset>.index     "CRNIDX1\0" | covered u64 | crc u32 of what follows | head | entries
-//!   head     next offset i64, visible end i64, min timestamp i64, max timestamp i64, position of max timestamp u32, 0 u32
+//!   head     next offset i64, visible end i64, min timestamp i64, max timestamp i64, position of max timestamp u32,
+//!            count of hidden and FIRE frames u32: where it is not 0, the other file must be there
 //!   entries  16 bytes each: relative offset u32, position u32, largest timestamp so far i64; one per 4 KiB of log
 //! index/<first offset>.frames    "CRNFRM1\0" | covered u64 | crc u32 | run count u32 | runs (start u32, end u32)
 //!                                | positions u32 of hidden and FIRE frames
@@ -108,13 +109,31 @@ impl SegmentIndex {
 
     /// Where to start reading for `offset`: a batch at or before it.
     pub(super) fn position_for_offset(&self, offset: Offset) -> u64 {
-        let relative = u32::try_from(offset.0 - self.first_offset.0).unwrap_or(u32::MAX);
+        // A search that begins in a segment before this one asks for an offset below the first.
+        let relative = offset.0.saturating_sub(self.first_offset.0).max(0);
+        let relative = u32::try_from(relative).unwrap_or(u32::MAX);
         self.before(|e| e.relative_offset <= relative)
     }
 
     /// Where to start reading for the first batch with a timestamp of `timestamp` or more.
     pub(super) fn position_for_time(&self, timestamp: i64) -> u64 {
         self.before(|e| e.max_timestamp_before < timestamp)
+    }
+
+    /// The largest timestamp of visible batches before a batch, and that batch's position: the last one indexed up to `limit`.
+    pub(super) fn max_timestamp_before(&self, limit: u64) -> (i64, u64) {
+        let after = self
+            .entries
+            .partition_point(|e| u64::from(e.position) <= limit);
+        let entry = after.checked_sub(1).and_then(|i| self.entries.get(i));
+        entry.map_or((-1, SEGMENT_HEADER_LEN as u64), |e| {
+            (e.max_timestamp_before, u64::from(e.position))
+        })
+    }
+
+    /// One past the last visible batch; `None` where there is none.
+    pub(super) fn visible_end(&self) -> Option<Offset> {
+        (self.visible_end > self.first_offset).then_some(self.visible_end)
     }
 
     fn before(&self, holds: impl Fn(&Entry) -> bool) -> u64 {
@@ -157,7 +176,7 @@ impl SegmentIndex {
         body.put_i64(self.min_timestamp);
         body.put_i64(self.max_timestamp);
         body.put_u32(self.max_timestamp_position);
-        body.put_u32(0);
+        body.put_u32(self.special_count());
         for e in &self.entries {
             body.put_u32(e.relative_offset);
             body.put_u32(e.position);
@@ -201,7 +220,7 @@ impl SegmentIndex {
         decoded.min_timestamp = b.get_i64();
         decoded.max_timestamp = b.get_i64();
         decoded.max_timestamp_position = b.get_u32();
-        b.advance(4);
+        let special_count = b.get_u32();
         while b.remaining() >= 16 {
             let entry = Entry {
                 relative_offset: b.get_u32(),
@@ -211,8 +230,9 @@ impl SegmentIndex {
             decoded.indexed_to = u64::from(entry.position);
             decoded.entries.push(entry);
         }
-        if let Some(frames) = frames {
-            let mut b = unseal(*FRAMES_MAGIC, covered, frames)?;
+        // Without the runs, hidden frames would be shown; a file from before a cut may be left of a segment that has none.
+        if special_count > 0 {
+            let mut b = unseal(*FRAMES_MAGIC, covered, frames?)?;
             let runs = if b.remaining() >= 4 {
                 b.get_u32() as usize
             } else {
@@ -224,7 +244,11 @@ impl SegmentIndex {
             decoded.runs = (0..runs).map(|_| (b.get_u32(), b.get_u32())).collect();
             decoded.specials = (0..b.remaining() / 4).map(|_| b.get_u32()).collect();
         }
-        Some(decoded)
+        (decoded.special_count() == special_count).then_some(decoded)
+    }
+
+    fn special_count(&self) -> u32 {
+        u32::try_from(self.specials.len()).unwrap_or(u32::MAX)
     }
 }
 

@@ -72,6 +72,18 @@ impl Syncer {
         Ok(Self(Arc::new(Handle { queue })))
     }
 
+    /// Without threads: a test syncs when it wants to.
+    #[cfg(test)]
+    pub(super) fn idle() -> Self {
+        Self(Arc::new(Handle {
+            queue: Arc::new(Queue {
+                waiting: Mutex::default(),
+                bell: Condvar::new(),
+                on_sync: None,
+            }),
+        }))
+    }
+
     /// The log has appends to sync.
     pub(super) fn sync_now(&self, log: Weak<Log>) {
         self.0.queue.waiting.lock().now.push_back(log);

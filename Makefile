@@ -1,0 +1,54 @@
+# README's two commands are `make run` and `make test`; `make help` lists the rest.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+ENV := source scripts/env.sh;
+DATA ?= ./data
+timed = @$(ENV) scripts/timed.sh '$(1)' $(2)
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+
+packages: ## install the build's system packages where they are missing
+	@scripts/packages.sh build
+
+build: packages ## build the release binaries
+	$(call timed,build,cargo build --release --locked --package broker --package admin)
+
+run: build ## build and start a node on 127.0.0.1:9092 with its data under ./data
+	@$(ENV) exec "$${CARGO_TARGET_DIR:-target}/release/chronosdb" --data-dir $(DATA)
+
+demo: build ## with a node running: one record now, one in 5 s, and how late it was
+	@$(ENV) "$${CARGO_TARGET_DIR:-target}/release/chronosctl" demo
+
+verify: packages ## format, clippy, documentation, layering; changes nothing
+	@scripts/packages.sh tools
+	$(call timed,format,cargo fmt --all --check)
+	$(call timed,clippy,cargo clippy --workspace --all-targets --locked -- -D warnings)
+	$(call timed,documentation,env RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked --quiet)
+	$(call timed,layering,cargo-deny --offline check bans licenses sources)
+
+test: verify ## everything that must hold: verify, unit, property, black-box, client and fault tests
+	@scripts/packages.sh tests
+	@$(ENV) scripts/clients.sh
+	$(call timed,build of tests,cargo build --workspace --all-targets --locked)
+	$(call timed,unit and property tests,cargo-nextest nextest run --locked --workspace --exclude compat-tests)
+	$(call timed,black-box client and fault tests,cargo-nextest nextest run --locked --package compat-tests)
+
+soak: build ## the same fault tests with long rounds (an hour or so)
+	@scripts/packages.sh tests
+	@$(ENV) scripts/clients.sh
+	$(call timed,soak,scripts/soak.sh)
+
+bench: build ## produce and consume a million records of 1 KB by librdkafka and Java, under flush.policy ack and os
+	@scripts/packages.sh tests
+	@$(ENV) scripts/clients.sh
+	$(call timed,bench,cargo run --release --locked --package compat-tests --bin throughput)
+
+fix: ## format, and let clippy mend what it can
+	@$(ENV) cargo fmt --all; cargo clippy --workspace --all-targets --fix --allow-dirty --allow-staged
+
+clean: ## remove what was built here; RocksDB's build outside the checkout stays
+	cargo clean
+
+.PHONY: help packages build run demo verify test soak bench fix clean

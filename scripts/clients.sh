@@ -12,11 +12,11 @@ if [ ! -f "$python/.done" ]; then
   touch "$python/.done"
 fi
 
-java="$cache/java-$(cat "$suites/java/pom.xml" "$suites"/java/src/*.java 2> /dev/null | sha256sum | cut -c1-16)"
+java="$cache/java-$(find "$suites/java/pom.xml" "$suites/java/src" -type f -print0 | sort -z | xargs -0 cat | sha256sum | cut -c1-16)"
 if [ ! -f "$java/.done" ]; then
   mkdir -p "$java"
   mvn -q -B -f "$suites/java/pom.xml" -DoutputDirectory="$java/deps" dependency:copy-dependencies
-  javac -d "$java/classes" -cp "$java/deps/*" $(find "$suites/java" -name '*.java')
+  find "$suites/java/src" -name "*.java" -print0 | xargs -0 javac -d "$java/classes" -cp "$java/deps/*"
   touch "$java/.done"
 fi
 ln -sfn "$python" "$cache/python"

@@ -57,7 +57,11 @@ fn table(objects: &[Value]) -> String {
         .set_content_arrangement(ContentArrangement::Dynamic)
         .set_header(columns.iter().map(|c| c.replace('_', " ")));
     for object in objects {
-        table.add_row(columns.iter().map(|column| cell(object.get(column.as_str()))));
+        table.add_row(
+            columns
+                .iter()
+                .map(|column| cell(object.get(column.as_str()))),
+        );
     }
     table.to_string()
 }
@@ -81,7 +85,10 @@ fn cell(value: Option<&Value>) -> String {
     }
 }
 
-#[expect(clippy::print_stdout, reason = "printing is what a command line is for")]
+#[expect(
+    clippy::print_stdout,
+    reason = "printing is what a command line is for"
+)]
 fn line(text: &str) {
     println!("{text}");
 }

@@ -96,7 +96,10 @@ fn announce(node: &Node) {
         env!("CARGO_PKG_VERSION")
     );
     let mut stdout = std::io::stdout().lock();
-    if let Err(error) = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+    if let Err(error) = stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush())
+    {
         tracing::warn!(%error, "nobody reads standard output");
     }
 }

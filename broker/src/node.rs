@@ -198,11 +198,7 @@ async fn follow(registry: Arc<Registry>, metadata: Metadata) {
     }
 }
 
-async fn checkpoints(
-    registry: Arc<Registry>,
-    every: Duration,
-    mut stopped: watch::Receiver<bool>,
-) {
+async fn checkpoints(registry: Arc<Registry>, every: Duration, mut stopped: watch::Receiver<bool>) {
     loop {
         tokio::select! {
             biased;

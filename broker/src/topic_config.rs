@@ -338,6 +338,8 @@ pub struct Synonym {
     pub source: i8,
 }
 
+/// The one setting that is a list.
+const CLEANUP_POLICY: &str = "cleanup.policy";
 const SOURCE_TOPIC: i8 = 1;
 const SOURCE_BROKER: i8 = 4;
 const SOURCE_DEFAULT: i8 = 5;
@@ -360,6 +362,16 @@ pub fn validate(name: &str, value: &str, broker: &Config) -> Result<(), String> 
         ));
     }
     Ok(())
+}
+
+/// The value of a setting that is a list; `None` for any other.
+pub fn list_value(name: &str, own: &BTreeMap<String, String>, broker: &Config) -> Option<String> {
+    let key = TOPIC_KEYS.iter().find(|key| key.name == name)?;
+    (name == CLEANUP_POLICY).then(|| {
+        own.get(name)
+            .cloned()
+            .unwrap_or_else(|| default_of(key, broker).0)
+    })
 }
 
 /// Every setting of a topic.
@@ -391,7 +403,7 @@ pub fn describe(own: &BTreeMap<String, String>, broker: &Config) -> Vec<ConfigEn
                 source: if mine.is_some() { SOURCE_TOPIC } else { below },
                 sensitive: false,
                 synonyms,
-                config_type: if key.name == "cleanup.policy" {
+                config_type: if key.name == CLEANUP_POLICY {
                     7
                 } else {
                     key.kind.kafka_type()

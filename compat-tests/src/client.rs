@@ -8,8 +8,8 @@ use rdkafka::{
     admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
     consumer::{BaseConsumer, Consumer},
     error::KafkaError,
-    message::Headers,
-    producer::{BaseProducer, BaseRecord, FutureProducer, Producer},
+    message::{Header, Headers, OwnedHeaders},
+    producer::{BaseProducer, BaseRecord, FutureProducer, FutureRecord, Producer},
 };
 
 /// A record as a consumer got it.
@@ -53,6 +53,26 @@ pub async fn create_topic(
         result.map_err(|(topic, code)| anyhow::anyhow!("creating {topic}: {code}"))?;
     }
     Ok(())
+}
+
+/// Sends a record that is due at `due_ms`; returns its schedule id.
+pub async fn send_held(
+    producer: &FutureProducer,
+    topic: &str,
+    value: &str,
+    due_ms: i64,
+) -> anyhow::Result<i64> {
+    let due = due_ms.to_string();
+    let headers = OwnedHeaders::new().insert(Header {
+        key: "chronos-deliver-at",
+        value: Some(&due),
+    });
+    let record = FutureRecord::<(), _>::to(topic)
+        .partition(0)
+        .payload(value)
+        .headers(headers);
+    let delivery = producer.send(record, Duration::from_secs(10)).await;
+    Ok(delivery.map_err(|(error, _)| error)?.offset)
 }
 
 /// Makes a topic by producing one record to it.

@@ -15,6 +15,7 @@ use tempfile::TempDir;
 pub struct Broker {
     child: Option<Child>,
     dir: TempDir,
+    data: PathBuf,
     settings: Vec<String>,
     /// Where Kafka clients connect.
     pub kafka: String,
@@ -41,14 +42,20 @@ impl Broker {
     /// Starts one in a new folder.
     pub fn start(settings: &[&str]) -> anyhow::Result<Self> {
         let dir = TempDir::new()?;
-        Self::start_in(dir, settings)
+        let data = dir.path().join("data");
+        Self::start_at(dir, data, settings)
     }
 
-    /// Starts one whose data lies in `dir`.
-    pub fn start_in(dir: TempDir, settings: &[&str]) -> anyhow::Result<Self> {
+    /// Starts one whose data lies in `data`.
+    pub fn start_with_data(data: &Path, settings: &[&str]) -> anyhow::Result<Self> {
+        Self::start_at(TempDir::new()?, data.to_path_buf(), settings)
+    }
+
+    fn start_at(dir: TempDir, data: PathBuf, settings: &[&str]) -> anyhow::Result<Self> {
         let mut broker = Self {
             child: None,
             dir,
+            data,
             settings: settings.iter().map(|s| (*s).to_owned()).collect(),
             kafka: "127.0.0.1:0".into(),
             http: "127.0.0.1:0".into(),
@@ -108,7 +115,7 @@ impl Broker {
 
     /// Its data folder.
     pub fn data_dir(&self) -> PathBuf {
-        self.dir.path().join("data")
+        self.data.clone()
     }
 
     /// A place for other files of the test, outside the data folder.

@@ -1,11 +1,15 @@
 //! Other programs: clients from Debian, `PyPI` and Maven.
 
 use std::{
+    io::{Read, Write},
+    net::TcpStream,
     path::PathBuf,
     process::{Command, Output, Stdio},
+    time::Duration,
 };
 
 use anyhow::{Context, ensure};
+use tokio::time::Instant;
 
 /// Whether a program is there; a suite that needs one says what it skipped.
 pub fn is_there(program: &str) -> bool {
@@ -68,6 +72,40 @@ fn clients(path: &str) -> anyhow::Result<PathBuf> {
         found.display()
     );
     Ok(found)
+}
+
+/// Asks for a page: status and body.
+pub fn http_get(address: &str, path: &str) -> anyhow::Result<(u16, String)> {
+    let mut stream = TcpStream::connect(address)?;
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
+    )?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    let (head, body) = answer.split_once("\r\n\r\n").context("no HTTP answer")?;
+    let status = head.split(' ').nth(1).context("no status")?.parse()?;
+    Ok((status, body.to_owned()))
+}
+
+/// Tries until it holds; the error is the last one.
+pub async fn eventually<T>(
+    patience: Duration,
+    mut attempt: impl FnMut() -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
+    let deadline = Instant::now() + patience;
+    loop {
+        match attempt() {
+            Ok(held) => return Ok(held),
+            Err(error) if Instant::now() >= deadline => return Err(error),
+            Err(_not_yet) => tokio::time::sleep(Duration::from_millis(20)).await,
+        }
+    }
+}
+
+/// Whether this user may mount and trace: a step that needs it says what it skips where not.
+pub fn is_root() -> bool {
+    std::fs::read_to_string("/proc/self/status").is_ok_and(|status| status.contains("\nUid:\t0\t"))
 }
 
 /// Wall time in milliseconds.

@@ -107,7 +107,9 @@ fn an_unknown_version_of_api_versions_is_answered_in_version_0() {
 #[tokio::test]
 async fn batches_that_a_broker_refuses_get_kafkas_code_and_change_nothing() {
     let broker = Broker::start(&["message.max.bytes=100000"]).unwrap();
-    client::create_topic(&broker.kafka, TOPIC, &[]).await.unwrap();
+    client::create_topic(&broker.kafka, TOPIC, &[])
+        .await
+        .unwrap();
     let good = batch(&[], Compression::None);
     let with = |at: usize, byte: u8| {
         let mut bytes = good.clone();

@@ -26,7 +26,7 @@ const fn api(key: ApiKey, min: i16, max: i16) -> Api {
 }
 
 /// In the order of their keys. Each range is that of Apache Kafka 4.3, as far as the codec goes.
-pub const APIS: [Api; 13] = [
+pub const APIS: [Api; 15] = [
     Api {
         listed_min: 0,
         ..api(ApiKey::Produce, 3, 13)
@@ -40,7 +40,9 @@ pub const APIS: [Api; 13] = [
     api(ApiKey::DeleteTopics, 1, 6),
     api(ApiKey::InitProducerId, 0, 5),
     api(ApiKey::DescribeConfigs, 1, 4),
+    api(ApiKey::AlterConfigs, 0, 2),
     api(ApiKey::CreatePartitions, 0, 3),
+    api(ApiKey::IncrementalAlterConfigs, 0, 1),
     api(ApiKey::DescribeCluster, 0, 2),
     api(ApiKey::DescribeTopicPartitions, 0, 0),
 ];

@@ -3,10 +3,11 @@
 use bytes::{BufMut, BytesMut};
 use kafka_protocol::{
     messages::{
-        ApiKey, ApiVersionsResponse, CreatePartitionsResponse, CreateTopicsResponse,
-        DeleteTopicsResponse, DescribeClusterResponse, DescribeConfigsResponse,
-        DescribeTopicPartitionsResponse, FindCoordinatorResponse, InitProducerIdResponse,
-        ListOffsetsResponse, MetadataResponse, ProduceResponse,
+        AlterConfigsResponse, ApiKey, ApiVersionsResponse, CreatePartitionsResponse,
+        CreateTopicsResponse, DeleteTopicsResponse, DescribeClusterResponse,
+        DescribeConfigsResponse, DescribeTopicPartitionsResponse, FindCoordinatorResponse,
+        IncrementalAlterConfigsResponse, InitProducerIdResponse, ListOffsetsResponse,
+        MetadataResponse, ProduceResponse,
     },
     protocol::Encodable,
 };
@@ -63,7 +64,9 @@ bodies! {
     DeleteTopics(DeleteTopicsResponse),
     InitProducerId(InitProducerIdResponse),
     DescribeConfigs(DescribeConfigsResponse),
+    AlterConfigs(AlterConfigsResponse),
     CreatePartitions(CreatePartitionsResponse),
+    IncrementalAlterConfigs(IncrementalAlterConfigsResponse),
     DescribeCluster(DescribeClusterResponse),
     DescribeTopicPartitions(DescribeTopicPartitionsResponse),
 }
@@ -128,6 +131,16 @@ impl Response {
             Self::DescribeConfigs(body) => {
                 body.results.iter().map(|t| t.error_code).find(|c| *c != 0)
             }
+            Self::AlterConfigs(body) => body
+                .responses
+                .iter()
+                .map(|r| r.error_code)
+                .find(|c| *c != 0),
+            Self::IncrementalAlterConfigs(body) => body
+                .responses
+                .iter()
+                .map(|r| r.error_code)
+                .find(|c| *c != 0),
             Self::InitProducerId(body) => Some(body.error_code),
             Self::FindCoordinator(body) => Some(body.error_code),
             Self::DescribeCluster(body) => Some(body.error_code),

@@ -99,7 +99,7 @@ struct RawField {
     fields: Vec<RawField>,
 }
 
-const FILES: [&str; 13] = [
+const FILES: [&str; 15] = [
     include_str!("../schema/ProduceRequest.json"),
     include_str!("../schema/FetchRequest.json"),
     include_str!("../schema/ListOffsetsRequest.json"),
@@ -110,7 +110,9 @@ const FILES: [&str; 13] = [
     include_str!("../schema/DeleteTopicsRequest.json"),
     include_str!("../schema/InitProducerIdRequest.json"),
     include_str!("../schema/DescribeConfigsRequest.json"),
+    include_str!("../schema/AlterConfigsRequest.json"),
     include_str!("../schema/CreatePartitionsRequest.json"),
+    include_str!("../schema/IncrementalAlterConfigsRequest.json"),
     include_str!("../schema/DescribeClusterRequest.json"),
     include_str!("../schema/DescribeTopicPartitionsRequest.json"),
 ];

@@ -31,11 +31,7 @@ struct Consumed {
     headers: Vec<(String, Option<String>)>,
 }
 
-pub(super) fn run(
-    bootstrap: &str,
-    format: Format,
-    args: &ConsumeArgs,
-) -> anyhow::Result<ExitCode> {
+pub(super) fn run(bootstrap: &str, format: Format, args: &ConsumeArgs) -> anyhow::Result<ExitCode> {
     let consumer = kafka::consumer(bootstrap, &args.topic, args.partition, args.from)?;
     let mut seen = 0;
     while args.limit.is_none_or(|limit| seen < limit) {

@@ -37,12 +37,20 @@ pub(super) async fn run(bootstrap: &str, format: Format, topic: &str) -> anyhow:
     reader
         .fetch_metadata(Some(topic), PATIENCE)
         .with_context(|| format!("asking {bootstrap}; is a node running (make run)?"))?;
-    let now = FutureRecord::<(), _>::to(topic).payload("a record for now").partition(0);
+    let now = FutureRecord::<(), _>::to(topic)
+        .payload("a record for now")
+        .partition(0);
     let first = producer
         .send(now, PATIENCE)
         .await
         .map_err(|(error, _)| error)?;
-    output::note(format, &format!("topic {topic}: sent a record for now, offset {}", first.offset));
+    output::note(
+        format,
+        &format!(
+            "topic {topic}: sent a record for now, offset {}",
+            first.offset
+        ),
+    );
 
     let due = time::now_ms() + DELAY_MS;
     let due_text = due.to_string();
@@ -101,7 +109,10 @@ pub(super) async fn run(bootstrap: &str, format: Format, topic: &str) -> anyhow:
         let late = arrival
             .lateness_ms
             .map_or_else(String::new, |late| format!(", {late} ms after it was due"));
-        let text = format!("consumed '{}' at offset {}{late}", arrival.value, arrival.offset);
+        let text = format!(
+            "consumed '{}' at offset {}{late}",
+            arrival.value, arrival.offset
+        );
         output::row(format, &arrival, &text)?;
         if arrival.due_ms == Some(due) {
             return Ok(ExitCode::SUCCESS);

@@ -4,7 +4,9 @@ use std::{collections::BTreeMap, process::ExitCode};
 
 use anyhow::{Context, bail};
 use rdkafka::{
-    admin::{AdminOptions, ConfigSource, NewTopic, ResourceSpecifier, TopicReplication, TopicResult},
+    admin::{
+        AdminOptions, ConfigSource, NewTopic, ResourceSpecifier, TopicReplication, TopicResult,
+    },
     consumer::Consumer,
 };
 use serde::Serialize;
@@ -26,7 +28,17 @@ pub(super) async fn run(
             partitions,
             replication_factor,
             config,
-        } => create(bootstrap, format, &name, partitions, replication_factor, &config).await,
+        } => {
+            create(
+                bootstrap,
+                format,
+                &name,
+                partitions,
+                replication_factor,
+                &config,
+            )
+            .await
+        }
         TopicCommand::List => list(bootstrap, format),
         TopicCommand::Describe { name } => describe(bootstrap, format, &name).await,
         TopicCommand::Delete { names } => delete(bootstrap, format, &names).await,

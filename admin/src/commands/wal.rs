@@ -1,6 +1,10 @@
 //! `chronosctl wal`: hands over to `chronosdb wal`, whose files they are.
 
-use std::{env, path::PathBuf, process::{Command, ExitCode}};
+use std::{
+    env,
+    path::PathBuf,
+    process::{Command, ExitCode},
+};
 
 use anyhow::Context;
 

@@ -4,7 +4,9 @@
 //! partitions; only the metadata controller proposes changes. Produce applies its batches before it returns, so that
 //! requests of a connection take effect in order; what waits (for a commit, for bytes) waits in a [`Reply::Later`].
 
+mod alter_configs;
 mod auto_create;
+mod config_change;
 mod create_partitions;
 mod create_topics;
 mod delete_topics;
@@ -14,6 +16,7 @@ mod describe_topic_partitions;
 mod error_code;
 mod fetch;
 mod find_coordinator;
+mod incremental_alter_configs;
 mod init_producer_id;
 mod list_offsets;
 mod lookup;
@@ -82,6 +85,10 @@ impl Service for KafkaService {
             }
             RequestBody::DescribeConfigs(body) => {
                 now(describe_configs::handle(&broker, version, &body))
+            }
+            RequestBody::AlterConfigs(body) => now(alter_configs::handle(&broker, body).await),
+            RequestBody::IncrementalAlterConfigs(body) => {
+                now(incremental_alter_configs::handle(&broker, body).await)
             }
             RequestBody::InitProducerId(body) => now(init_producer_id::handle(&broker, body).await),
             RequestBody::DescribeCluster(body) => {

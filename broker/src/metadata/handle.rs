@@ -54,7 +54,9 @@ pub enum MetadataError {
         why: String,
     },
     /// There are partitions, but no metadata at all: starting anew would disown them.
-    #[error("{0} has partitions, but its metadata (kv/ and raft/) is gone; restore it, nothing was changed")]
+    #[error(
+        "{0} has partitions, but its metadata (kv/ and raft/) is gone; restore it, nothing was changed"
+    )]
     Forgotten(PathBuf),
     /// The change was not agreed, or nobody can say whether it was.
     #[error("the metadata change was not agreed: {0}")]

@@ -51,7 +51,9 @@ impl LogStore {
         let snapshot = StoredSnapshot::read(&kv)?;
         let covered = snapshot.as_ref().and_then(|s| s.meta.last_log_id);
         if purged > covered {
-            return Err(lost("the snapshot that stands for the log's start is missing"));
+            return Err(lost(
+                "the snapshot that stands for the log's start is missing",
+            ));
         }
         let mut last = purged;
         let mut next = purged.map_or(0, |id| id.index + 1);

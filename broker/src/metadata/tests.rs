@@ -155,7 +155,11 @@ async fn each_file_flipped_cut_or_missing_is_refused_or_costs_nothing() {
                     unharmed += 1;
                 }
                 Err(why) => {
-                    assert!(!why.is_empty() && !is_incidental(&file), "{}: {why}", file.display());
+                    assert!(
+                        !why.is_empty() && !is_incidental(&file),
+                        "{}: {why}",
+                        file.display()
+                    );
                     refused += 1;
                 }
             }

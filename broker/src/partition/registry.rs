@@ -20,9 +20,7 @@ use storage::{
     checkpoint,
     data_dir::DataDir,
     disk::{Disk, OpenMode},
-    log::{
-        Log, LogOptions, OpenError, ReadError, SEGMENT_HEADER_LEN, SegmentHeader, Syncer,
-    },
+    log::{Log, LogOptions, OpenError, ReadError, SEGMENT_HEADER_LEN, SegmentHeader, Syncer},
     units::{LeaderEpoch, TopicId},
 };
 use thiserror::Error;
@@ -101,10 +99,9 @@ impl OpenFailed {
     /// Room on the disk, a free file descriptor, or a folder of an older topic that is still to be removed may mend it.
     fn is_passing(&self) -> bool {
         match self {
-            Self::Log(error) => matches!(
-                error,
-                OpenError::Io { .. } | OpenError::WrongTopicId { .. }
-            ),
+            Self::Log(error) => {
+                matches!(error, OpenError::Io { .. } | OpenError::WrongTopicId { .. })
+            }
             Self::Claim(_) => true,
             Self::Pending(error) => matches!(error, PendingError::Read(ReadError::Io(_))),
         }

@@ -158,7 +158,9 @@ impl FireLoop {
             } => {
                 if committed {
                     let now = self.clock.wall();
-                    partition.metrics.fired(dues.iter().map(|due| now.0 - due.0));
+                    partition
+                        .metrics
+                        .fired(dues.iter().map(|due| now.0 - due.0));
                 }
             }
             Event::Retry(partition) => {

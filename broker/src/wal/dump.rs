@@ -64,7 +64,11 @@ pub(super) fn run(args: &DumpArgs, format: Format) -> anyhow::Result<ExitCode> {
                 Ok(unit) => unit,
                 Err(ScanStop::Io(error)) => return Err(error.into()),
                 Err(ScanStop::Bad(why)) => {
-                    bail!("{} at {}: {why}", segment.path.display(), scanner.position())
+                    bail!(
+                        "{} at {}: {why}",
+                        segment.path.display(),
+                        scanner.position()
+                    )
                 }
             };
             let mut position = unit.position;

@@ -1,6 +1,9 @@
 //! `chronosdb wal verify`.
 
-use std::{path::{Path, PathBuf}, process::ExitCode};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use admin::output::{self, Format};
 use serde::Serialize;
@@ -73,7 +76,10 @@ fn check(folder: &Path, verdict: &mut Verdict) -> Result<(), String> {
         let at = |position: u64| format!("{} at {position}", segment.path.display());
         if next != Some(segment.header.first_offset) {
             let (first, next) = (segment.header.first_offset, next.unwrap_or_default());
-            return Err(format!("{}: it starts at {first} where {next} follows", at(0)));
+            return Err(format!(
+                "{}: it starts at {first} where {next} follows",
+                at(0)
+            ));
         }
         let mut scanner = segment.scanner();
         while let Some(unit) = scanner.next_unit() {

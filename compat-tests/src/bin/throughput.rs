@@ -66,7 +66,10 @@ fn report(policy: &str, client: &str, produced: &Run, fetched: &Run) -> anyhow::
     );
     println!(
         "flush.policy={policy} {client}: produced {:.0} MB/s at {:.2} broker CPU-s/GB, fetched {:.0} MB/s at {:.2} broker CPU-s/GB, checksums equal",
-        produced.megabytes_per_s, produced.cpu_s_per_gb, fetched.megabytes_per_s, fetched.cpu_s_per_gb
+        produced.megabytes_per_s,
+        produced.cpu_s_per_gb,
+        fetched.megabytes_per_s,
+        fetched.cpu_s_per_gb
     );
     Ok(())
 }
@@ -166,5 +169,8 @@ fn java(broker: &Broker, records: u64) -> anyhow::Result<String> {
     ]))?;
     let gigabytes = records as f64 * RECORD_BYTES as f64 / 1e9;
     let cpu = (broker.cpu_seconds() - cpu) / gigabytes;
-    Ok(format!("{}, broker {cpu:.2} CPU-s/GB for both", said.trim()))
+    Ok(format!(
+        "{}, broker {cpu:.2} CPU-s/GB for both",
+        said.trim()
+    ))
 }

@@ -437,8 +437,7 @@ impl Content {
         };
         self.durable.resize(self.live.len(), 0);
         let range = dirty.start.min(self.live.len())..dirty.end.min(self.live.len());
-        if let (Some(to), Some(from)) =
-            (self.durable.get_mut(range.clone()), self.live.get(range))
+        if let (Some(to), Some(from)) = (self.durable.get_mut(range.clone()), self.live.get(range))
         {
             to.copy_from_slice(from);
         }

@@ -56,7 +56,11 @@ pub(super) fn write(
         log_end: at.log_end,
         producers: producers.clone(),
     };
-    checkpoint::replace(disk, &meta.join("producers.snapshot"), &sealed::seal(&snapshot)?)?;
+    checkpoint::replace(
+        disk,
+        &meta.join("producers.snapshot"),
+        &sealed::seal(&snapshot)?,
+    )?;
     checkpoint::replace(disk, &meta.join("checkpoint.json"), &sealed::seal(at)?)
 }
 
@@ -73,7 +77,8 @@ pub(super) fn remove(disk: &dyn Disk, meta: &Path) -> io::Result<()> {
 /// Reads both; `None` where they are missing, damaged or do not belong together.
 pub(super) fn read(disk: &dyn Disk, meta: &Path) -> Option<(Checkpoint, Producers)> {
     let at: Checkpoint = sealed::unseal(&read_all(disk, &meta.join("checkpoint.json")).ok()?)?;
-    let snapshot: Snapshot = sealed::unseal(&read_all(disk, &meta.join("producers.snapshot")).ok()?)?;
+    let snapshot: Snapshot =
+        sealed::unseal(&read_all(disk, &meta.join("producers.snapshot")).ok()?)?;
     let fits =
         at.version == VERSION && snapshot.version == VERSION && at.log_end == snapshot.log_end;
     fits.then_some((at, snapshot.producers))

@@ -223,10 +223,7 @@ impl Log {
 }
 
 /// The largest timestamp of visible batches before `limit`, and where the first one that has it is.
-fn max_timestamp_below(
-    segment: &Segment,
-    limit: u64,
-) -> Result<Option<(i64, u64)>, ReadError> {
+fn max_timestamp_below(segment: &Segment, limit: u64) -> Result<Option<(i64, u64)>, ReadError> {
     let (max, position) = segment.index.read().max_timestamp_before(limit);
     let mut max = max;
     for_each_visible(segment, position, limit, |_, header| {

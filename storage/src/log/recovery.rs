@@ -395,7 +395,10 @@ fn damage(file: &SegmentFile, scanner: &Scanner, why: &str) -> io::Result<Option
         let Some(valid) = valid else {
             return Ok(None);
         };
-        (valid, format!("{why}, and a valid batch follows at {valid}"))
+        (
+            valid,
+            format!("{why}, and a valid batch follows at {valid}"),
+        )
     };
     let torn = has_lost_sector(&*file.file, stopped.frame_at, until, next)?;
     Ok((!torn).then_some(why))

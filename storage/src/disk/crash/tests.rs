@@ -30,12 +30,19 @@ fn only_what_was_synced_survives_a_power_loss_for_certain() {
         let disk = disk();
         write(&disk, b"abc", 0).unwrap();
         if sync_file {
-            disk.open(&path(), OpenMode::Read).unwrap().sync_data().unwrap();
+            disk.open(&path(), OpenMode::Read)
+                .unwrap()
+                .sync_data()
+                .unwrap();
         }
         if sync_folder {
             disk.sync_dir(Path::new("/d")).unwrap();
         }
-        assert_eq!(disk.crash(0).bytes(&path()), expected, "{sync_file} {sync_folder}");
+        assert_eq!(
+            disk.crash(0).bytes(&path()),
+            expected,
+            "{sync_file} {sync_folder}"
+        );
         assert_eq!(disk.kill().bytes(&path()), Some(b"abc".to_vec()));
     }
 }
@@ -45,7 +52,10 @@ fn only_what_was_synced_survives_a_power_loss_for_certain() {
 fn unsynced_sectors_and_names_survive_in_any_combination() {
     let disk = disk();
     write(&disk, &[1; 512], 0).unwrap();
-    disk.open(&path(), OpenMode::Read).unwrap().sync_data().unwrap();
+    disk.open(&path(), OpenMode::Read)
+        .unwrap()
+        .sync_data()
+        .unwrap();
     disk.sync_dir(Path::new("/d")).unwrap();
     write(&disk, &[2; 1536], 512).unwrap();
     disk.rename(&path(), Path::new("/d/g")).unwrap();
@@ -58,9 +68,20 @@ fn unsynced_sectors_and_names_survive_in_any_combination() {
             let sectors: Vec<u8> = bytes[512..].chunks(512).map(|s| s[0]).collect();
             seen.insert(sectors);
         }
-        seen.insert(vec![9, u8::from(names[0].is_some()), u8::from(names[1].is_some())]);
+        seen.insert(vec![
+            9,
+            u8::from(names[0].is_some()),
+            u8::from(names[1].is_some()),
+        ]);
     }
-    for expected in [vec![], vec![0, 2, 0], vec![2, 2, 2], vec![0, 0, 2], vec![9, 1, 0], vec![9, 0, 1]] {
+    for expected in [
+        vec![],
+        vec![0, 2, 0],
+        vec![2, 2, 2],
+        vec![0, 0, 2],
+        vec![9, 1, 0],
+        vec![9, 0, 1],
+    ] {
         assert!(seen.contains(&expected), "{expected:?} in {seen:?}");
     }
 }
@@ -68,7 +89,12 @@ fn unsynced_sectors_and_names_survive_in_any_combination() {
 /// A budget of n changes, for each n (making the file is one): the n are done, half of the next write, and nothing more.
 #[test]
 fn a_process_that_is_gone_changes_nothing_more() {
-    let table = [(0, None), (1, Some("ab")), (2, Some("abcdef")), (3, Some("abcdefghij"))];
+    let table = [
+        (0, None),
+        (1, Some("ab")),
+        (2, Some("abcdef")),
+        (3, Some("abcdefghij")),
+    ];
     for (n, left) in table {
         let disk = disk();
         disk.stop_after(n);

@@ -36,7 +36,9 @@ fn a_consumer_gets_the_bytes_without_hidden_frames_and_the_broker_gets_all() {
         assert_eq!(append(&log, unit), at);
     }
     assert_eq!(all_frames(&log), all);
-    let visible = all.iter().filter(|b| !BatchHeader::parse(b).unwrap().is_hidden());
+    let visible = all
+        .iter()
+        .filter(|b| !BatchHeader::parse(b).unwrap().is_hidden());
     let read: Vec<_> = read_from(&log, 0, ReadUpTo::Visible)
         .into_iter()
         .map(|b| b.bytes)
@@ -44,7 +46,11 @@ fn a_consumer_gets_the_bytes_without_hidden_frames_and_the_broker_gets_all() {
     assert!(read.iter().eq(visible));
     let hold = log.batch_at(Offset(2)).unwrap().unwrap();
     let hold = HoldFrame::parse(&hold).unwrap().unwrap();
-    assert_eq!(hold.entries[0].id, ScheduleId(2), "the HOLD answers for the unit's offsets");
+    assert_eq!(
+        hold.entries[0].id,
+        ScheduleId(2),
+        "the HOLD answers for the unit's offsets"
+    );
 }
 
 /// Positions at batches, inside one, in a hole, past the visible end, at the end, and outside.
@@ -52,7 +58,10 @@ fn a_consumer_gets_the_bytes_without_hidden_frames_and_the_broker_gets_all() {
 fn a_read_may_start_anywhere_from_log_start_to_log_end() {
     let log = open(&empty_disk());
     append(&log, plain(1, &["a", "b", "c"]));
-    append(&log, held(header(3, 2), &["held", "held", "d"], &[0, 1], None));
+    append(
+        &log,
+        held(header(3, 2), &["held", "held", "d"], &[0, 1], None),
+    );
     append(&log, held(header(2, 2), &["held", "held"], &[0, 1], None));
     assert_eq!(ends(&log), [0, 6, 8, 8]);
     let table = [
@@ -66,13 +75,21 @@ fn a_read_may_start_anywhere_from_log_start_to_log_end() {
         (8, None),
     ];
     for (from, first) in table {
-        let result = log.read(Offset(from), 1000, ReadUpTo::Visible, true).unwrap();
+        let result = log
+            .read(Offset(from), 1000, ReadUpTo::Visible, true)
+            .unwrap();
         assert_eq!(result.first_offset.map(|o| o.0), first, "from {from}");
         assert_eq!(result.chunks.is_empty(), first.is_none(), "from {from}");
     }
     for from in [-1, 9, i64::MAX] {
-        let refused = log.read(Offset(from), 1000, ReadUpTo::Visible, true).unwrap_err();
-        assert_eq!(refused.to_string(), "offset is outside 0..=8", "from {from}");
+        let refused = log
+            .read(Offset(from), 1000, ReadUpTo::Visible, true)
+            .unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            "offset is outside 0..=8",
+            "from {from}"
+        );
     }
     assert!(log.batch_at(Offset(8)).unwrap().is_none());
 }
@@ -95,7 +112,9 @@ fn a_read_keeps_to_its_size_except_for_a_first_batch_that_must_be_whole() {
         (10_000, false, 3 * one),
     ];
     for (max_bytes, min_one, expected) in table {
-        let result = log.read(Offset(0), max_bytes, ReadUpTo::Visible, min_one).unwrap();
+        let result = log
+            .read(Offset(0), max_bytes, ReadUpTo::Visible, min_one)
+            .unwrap();
         assert_eq!(result.bytes, expected, "{max_bytes} {min_one}");
     }
 }
@@ -112,11 +131,16 @@ fn a_long_run_of_hidden_frames_is_skipped_without_being_read() {
     append(&log, plain(3, &["last"]));
     for from in [1, 2_500, 5_000] {
         let before = disk.counters();
-        let result = log.read(Offset(from), 1 << 20, ReadUpTo::Visible, true).unwrap();
+        let result = log
+            .read(Offset(from), 1 << 20, ReadUpTo::Visible, true)
+            .unwrap();
         let after = disk.counters();
         assert_eq!(result.first_offset, Some(Offset(5_001)), "from {from}");
         let bytes_read = after.bytes_read - before.bytes_read;
-        assert!(bytes_read <= 200, "{bytes_read} bytes were read from {from}");
+        assert!(
+            bytes_read <= 200,
+            "{bytes_read} bytes were read from {from}"
+        );
     }
     let before = disk.counters();
     let late = log.first_batch_at_or_after_time(3).unwrap().unwrap();
@@ -143,7 +167,11 @@ fn a_read_that_goes_on_in_the_next_segment_starts_at_its_first_batch() {
         assert_eq!(append(&log, plain(1, &[&value])), i);
         expected.push((i, value));
     }
-    assert_eq!(log.segments_from(Offset(2))[0].first_offset, Offset(2), "the hold ends a segment");
+    assert_eq!(
+        log.segments_from(Offset(2))[0].first_offset,
+        Offset(2),
+        "the hold ends a segment"
+    );
     assert_eq!(visible_records(&log, 0), expected);
     assert_eq!(visible_records(&log, 1), expected[1..]);
     let at = log.batch_at(Offset(2)).unwrap().unwrap();
@@ -170,7 +198,11 @@ fn nothing_is_read_before_it_is_committed() {
         )
     };
     assert_eq!(seen(&log), (1, 1, (0, 10), None));
-    assert_eq!(read_bytes(&log, 2, 100, ReadUpTo::All).len(), 0, "below the log end is legal");
+    assert_eq!(
+        read_bytes(&log, 2, 100, ReadUpTo::All).len(),
+        0,
+        "below the log end is legal"
+    );
     log.sync_round();
     assert_eq!(seen(&log), (2, 3, (1, 20), Some(1)));
     assert_eq!(ends(&log), [0, 2, 3, 3]);
@@ -216,7 +248,10 @@ fn a_repeated_idempotent_batch_is_answered_with_its_first_offset() {
         assert_eq!(again(i * 2).unwrap(), expected);
     }
     let older = again(2).unwrap_err().to_string();
-    assert_eq!(older, "the sequence is older than the producer's last batches");
+    assert_eq!(
+        older,
+        "the sequence is older than the producer's last batches"
+    );
     let gap = again(20).unwrap_err().to_string();
     assert_eq!(gap, "producer 1 sent sequence 20, expected 14");
     assert_eq!(ends(&log)[3], 21, "none of it was appended");
@@ -228,7 +263,8 @@ fn a_leader_epoch_ends_where_the_next_one_starts() {
     let disk = empty_disk();
     let log = open(&disk);
     for (epoch, value) in [(1, "a"), (1, "b"), (4, "c")] {
-        log.append(plain(1, &[value]), LeaderEpoch(epoch), NOW_MS).unwrap();
+        log.append(plain(1, &[value]), LeaderEpoch(epoch), NOW_MS)
+            .unwrap();
     }
     let asked = |log: &Log| {
         [0, 1, 3, 4, 9].map(|e| {
@@ -268,7 +304,11 @@ fn a_batch_that_was_damaged_after_the_open_is_named() {
     disk.set_bytes(&segment_path(0), &bytes).unwrap();
     assert!(log.batch_at(Offset(0)).unwrap().is_some());
     match log.batch_at(Offset(1)) {
-        Err(ReadError::Corrupt { segment, position, why }) => {
+        Err(ReadError::Corrupt {
+            segment,
+            position,
+            why,
+        }) => {
             assert_eq!((segment, position), (segment_path(0), at as u64));
             assert_eq!(why, "the batch's checksum does not fit");
         }

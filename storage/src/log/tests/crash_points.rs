@@ -33,7 +33,11 @@ fn a_power_loss_at_any_change_loses_nothing_acked() {
             let what = format!("stopped after {n}, power loss {seed}");
             let left = disk.crash(if seed == 0 { 0 } else { n * 10 + seed });
             let end = check(&what, run, &left, config);
-            assert!(end >= run.high_watermark, "{what}: {end} of {}", run.high_watermark);
+            assert!(
+                end >= run.high_watermark,
+                "{what}: {end} of {}",
+                run.high_watermark
+            );
             check_goes_on(&what, &left, config);
         }
     });

@@ -15,7 +15,10 @@ fn refusal(disk: &CrashDisk, config: LogConfig) -> String {
         Err(refused) => refused.to_string(),
         Ok((log, report)) => panic!("opened with {report:?}, {:?}", ends(&log)),
     };
-    assert!(disk.files() == before, "a refused open changed the disk: {refused}");
+    assert!(
+        disk.files() == before,
+        "a refused open changed the disk: {refused}"
+    );
     refused
 }
 
@@ -83,7 +86,10 @@ fn no_flipped_bit_is_ever_served() {
             let before = disk.files();
             match try_open(&disk, at_once()) {
                 Err(OpenError::Corrupt { .. } | OpenError::UnknownFormat { .. }) => {
-                    assert!(disk.files() == before, "{what}: a refused open changed the disk");
+                    assert!(
+                        disk.files() == before,
+                        "{what}: a refused open changed the disk"
+                    );
                 }
                 Err(other) => panic!("{what}: {other}"),
                 Ok((log, report)) if report.cut_bytes > 0 => {
@@ -123,14 +129,25 @@ fn check_served(log: &Log, frames: &[Bytes], base_offset_too: bool, what: &str) 
 #[test]
 fn a_bit_that_flips_after_the_open_is_noticed_by_reads_that_check() {
     let disk = empty_disk();
-    let log = try_open(&disk, LogConfig { segment_bytes: 600, ..at_once() }).unwrap().0;
+    let log = try_open(
+        &disk,
+        LogConfig {
+            segment_bytes: 600,
+            ..at_once()
+        },
+    )
+    .unwrap()
+    .0;
     append(&log, held(header(3, 2), &["c", "held", "d"], &[1], None));
     append(&log, plain(1, &["a", "b"]));
     append(&log, cancel(1));
     let frames = all_frames(&log);
     append(&log, plain(1, &[&"x".repeat(600)]));
     append(&log, held(header(1, 2), &["held"], &[0], None));
-    assert!(disk.bytes(&segment_path(6)).is_some(), "the first segment is closed");
+    assert!(
+        disk.bytes(&segment_path(6)).is_some(),
+        "the first segment is closed"
+    );
     let starts = frame_starts(&frames);
     let good = disk.bytes(&segment_path(0)).unwrap();
     for (i, frame) in frames.iter().enumerate() {
@@ -151,7 +168,10 @@ fn a_bit_that_flips_after_the_open_is_noticed_by_reads_that_check() {
                     Err(ReadError::Corrupt { .. }) => {}
                     Ok(Some(batch)) if !checked && !is_length => {
                         let served = covered(&batch.bytes, true);
-                        assert!(appended.iter().any(|f| covered(f, true) == served), "{what}");
+                        assert!(
+                            appended.iter().any(|f| covered(f, true) == served),
+                            "{what}"
+                        );
                     }
                     Ok(None) if bit / 8 < 8 => {}
                     other => panic!("{what}: {other:?}"),
@@ -159,7 +179,10 @@ fn a_bit_that_flips_after_the_open_is_noticed_by_reads_that_check() {
             }
             let scanned = log.scan_special(Offset(0), &mut |_| ControlFlow::Continue(()));
             if header.is_hidden() && (checked || is_length) {
-                assert!(matches!(scanned, Err(ReadError::Corrupt { .. })), "{what}: {scanned:?}");
+                assert!(
+                    matches!(scanned, Err(ReadError::Corrupt { .. })),
+                    "{what}: {scanned:?}"
+                );
             }
         }
         disk.set_bytes(&segment_path(0), &good).unwrap();
@@ -170,9 +193,15 @@ fn a_bit_that_flips_after_the_open_is_noticed_by_reads_that_check() {
 /// Four closed segments and an open one, each with several units.
 fn five_segments() -> (CrashDisk, Vec<i64>) {
     let disk = empty_disk();
-    let log = try_open(&disk, LogConfig { flush_policy: FlushPolicy::Os, ..small_segments() })
-        .unwrap()
-        .0;
+    let log = try_open(
+        &disk,
+        LogConfig {
+            flush_policy: FlushPolicy::Os,
+            ..small_segments()
+        },
+    )
+    .unwrap()
+    .0;
     for i in 0..16 {
         append(&log, plain(i, &[&"v".repeat(230)]));
     }
@@ -303,16 +332,37 @@ fn damage_in_the_last_segment_keeps_the_log_closed_unless_a_sector_is_missing() 
     };
     type Change = Box<dyn Fn(&mut Vec<u8>)>;
     let refused: Vec<(&str, Change)> = vec![
-        ("garbage", Box::new(move |b| b[start + batch..start + batch + 512].fill(0xff))),
-        ("swapped", Box::new(move |b| b[start + batch..start + 3 * batch].rotate_left(batch))),
-        ("last two swapped", Box::new(move |b| b[start + 2 * batch..].rotate_left(batch))),
-        ("a batch missing", Box::new(move |b| drop(b.drain(start + batch..start + 2 * batch)))),
-        ("twice", Box::new(move |b| b.extend_from_within(start..start + batch))),
-        ("an old batch again", Box::new(move |b| {
-            let old = b[start..start + batch].to_vec();
-            b[start + 2 * batch..start + 3 * batch].copy_from_slice(&old);
-        })),
-        ("zeros that are no sector", Box::new(move |b| b[1536 + 3..2048 + 500].fill(0))),
+        (
+            "garbage",
+            Box::new(move |b| b[start + batch..start + batch + 512].fill(0xff)),
+        ),
+        (
+            "swapped",
+            Box::new(move |b| b[start + batch..start + 3 * batch].rotate_left(batch)),
+        ),
+        (
+            "last two swapped",
+            Box::new(move |b| b[start + 2 * batch..].rotate_left(batch)),
+        ),
+        (
+            "a batch missing",
+            Box::new(move |b| drop(b.drain(start + batch..start + 2 * batch))),
+        ),
+        (
+            "twice",
+            Box::new(move |b| b.extend_from_within(start..start + batch)),
+        ),
+        (
+            "an old batch again",
+            Box::new(move |b| {
+                let old = b[start..start + batch].to_vec();
+                b[start + 2 * batch..start + 3 * batch].copy_from_slice(&old);
+            }),
+        ),
+        (
+            "zeros that are no sector",
+            Box::new(move |b| b[1536 + 3..2048 + 500].fill(0)),
+        ),
     ];
     for (name, change) in refused {
         let said = refusal(&damaged(&change), at_once());
@@ -330,13 +380,23 @@ fn damage_in_the_last_segment_keeps_the_log_closed_unless_a_sector_is_missing() 
 fn a_log_of_another_topic_or_partition_is_refused() {
     let (disk, _) = five_segments();
     let foreign = [
-        LogOptions { topic_id: TopicId::from_u128(1), ..options(&disk, at_once()) },
-        LogOptions { partition: 3, ..options(&disk, at_once()) },
+        LogOptions {
+            topic_id: TopicId::from_u128(1),
+            ..options(&disk, at_once())
+        },
+        LogOptions {
+            partition: 3,
+            ..options(&disk, at_once())
+        },
     ];
     let before = disk.files();
     for options in foreign {
         match Log::open(options) {
-            Err(OpenError::WrongTopicId { topic_id, partition, .. }) => {
+            Err(OpenError::WrongTopicId {
+                topic_id,
+                partition,
+                ..
+            }) => {
                 assert_eq!((topic_id, partition), (TOPIC, 0));
             }
             other => panic!("{other:?}"),

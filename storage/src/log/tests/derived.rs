@@ -12,7 +12,11 @@ fn closed(config: LogConfig) -> (CrashDisk, Told) {
     assert_eq!(run.failed, None);
     run.log.unwrap().close(NOW_MS).unwrap();
     let (told, report) = told(&disk, config);
-    assert_eq!(report, RecoveryReport::default(), "a clean open reads nothing");
+    assert_eq!(
+        report,
+        RecoveryReport::default(),
+        "a clean open reads nothing"
+    );
     (disk, told)
 }
 
@@ -56,7 +60,11 @@ fn a_derived_file_that_is_lost_or_damaged_or_stale_is_rebuilt() {
             log.close(NOW_MS).unwrap();
             let (again, report) = told(&disk, config);
             assert_eq!(again, expected, "{what}, then closed");
-            assert_eq!(report, RecoveryReport::default(), "{what}: it was not mended");
+            assert_eq!(
+                report,
+                RecoveryReport::default(),
+                "{what}: it was not mended"
+            );
         }
     }
     assert!(checked > 10, "{checked}");
@@ -140,9 +148,15 @@ fn check_nothing_ahead(what: &str, disk: &CrashDisk, full: &Told, config: LogCon
     let (cut, report) = told(disk, config);
     assert!(report.checkpoint_discarded, "{what}");
     let end = cut.ends[3];
-    assert!(full.frames.starts_with(&cut.frames) && end < full.ends[3], "{what}");
+    assert!(
+        full.frames.starts_with(&cut.frames) && end < full.ends[3],
+        "{what}"
+    );
     for (_, epoch_end) in &cut.epochs {
-        assert!(*epoch_end <= end, "{what}: an epoch ends at {epoch_end} of {end}");
+        assert!(
+            *epoch_end <= end,
+            "{what}: an epoch ends at {epoch_end} of {end}"
+        );
     }
     for (id, producer) in cut.producers.as_object().unwrap() {
         for batch in producer["batches"].as_array().unwrap() {

@@ -31,7 +31,11 @@ fn a_sync_that_fails_poisons_the_log_and_loses_nothing_acked() {
         for seed in 0..=3 {
             let what = format!("sync {nth} failed, power loss {seed}");
             let end = check(&what, &run, &disk.crash(seed), config);
-            assert!(end >= run.high_watermark, "{what}: {end} of {}", run.high_watermark);
+            assert!(
+                end >= run.high_watermark,
+                "{what}: {end} of {}",
+                run.high_watermark
+            );
         }
         let end = check("killed", &run, &disk.kill(), config);
         assert!(end >= run.high_watermark);
@@ -48,7 +52,10 @@ fn check_poisoned(log: &Log, high_watermark: i64) {
     assert_eq!(ends(log)[2], high_watermark, "nothing more is acked");
     let visible = ends(log)[1];
     let read = visible_records(log, 0);
-    assert!(read.iter().all(|(o, _)| *o < visible), "what is committed can be read");
+    assert!(
+        read.iter().all(|(o, _)| *o < visible),
+        "what is committed can be read"
+    );
 }
 
 /// Whoever waits hears of the poisoning, under each policy.
@@ -113,7 +120,10 @@ fn a_segment_that_could_not_be_made_is_not_in_the_way() {
         append(&log, plain(1, &[&"f".repeat(3700)]));
         disk.set_capacity(Some(disk.used_bytes() + room));
         let large = plain(1, &[&"x".repeat(900)]);
-        assert!(matches!(log.append(large.clone(), EPOCH, NOW_MS), Err(AppendError::StorageFull)));
+        assert!(matches!(
+            log.append(large.clone(), EPOCH, NOW_MS),
+            Err(AppendError::StorageFull)
+        ));
         disk.set_capacity(None);
         append(&log, plain(1, &["small"]));
         append(&log, large);
@@ -136,7 +146,11 @@ fn a_checkpoint_that_finds_no_room_leaves_the_log_as_it_is() {
         disk.set_capacity(Some(disk.used_bytes() + room));
         let _ = log.checkpoint(NOW_MS).is_err();
         assert_eq!(log.is_poisoned(), None);
-        assert_eq!(told(&disk, config(FlushPolicy::Ack)).0.ends, [0, 1, 1, 1], "room for {room}");
+        assert_eq!(
+            told(&disk, config(FlushPolicy::Ack)).0.ends,
+            [0, 1, 1, 1],
+            "room for {room}"
+        );
     }
     disk.set_capacity(None);
     append(&log, plain(1, &["b"]));

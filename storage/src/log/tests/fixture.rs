@@ -6,11 +6,7 @@
 use std::fs;
 
 use super::*;
-use crate::{
-    batch::build_batch,
-    disk::RealDisk,
-    frame::HoldFrame,
-};
+use crate::{batch::build_batch, disk::RealDisk, frame::HoldFrame};
 
 fn fixture() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/v1-first-light")
@@ -55,11 +51,29 @@ fn units() -> Vec<(i64, LeaderEpoch, Unit)> {
     let compressed = Frame::from_batch(&BatchView::parse(compressed).unwrap());
     let values = ["visible", "held one", "held two", "visible, too"];
     vec![
-        (0, LeaderEpoch(0), plain(1_700_000_000_100, &["first", "light"])),
-        (2, LeaderEpoch(0), Unit { frames: vec![compressed] }),
-        (5, LeaderEpoch(0), held(header(4, 1_700_000_000_200), &values, &[1, 2], None)),
+        (
+            0,
+            LeaderEpoch(0),
+            plain(1_700_000_000_100, &["first", "light"]),
+        ),
+        (
+            2,
+            LeaderEpoch(0),
+            Unit {
+                frames: vec![compressed],
+            },
+        ),
+        (
+            5,
+            LeaderEpoch(0),
+            held(header(4, 1_700_000_000_200), &values, &[1, 2], None),
+        ),
         (9, LeaderEpoch(1), idempotent(77, 0, &["by a producer"])),
-        (10, LeaderEpoch(1), held(header(1, 1_700_000_000_400), &["held three"], &[0], None)),
+        (
+            10,
+            LeaderEpoch(1),
+            held(header(1, 1_700_000_000_400), &["held three"], &[0], None),
+        ),
         (11, LeaderEpoch(1), fire(1_700_000_000_500, &["held one"])),
         (12, LeaderEpoch(1), cancel(7)),
         (13, LeaderEpoch(1), idempotent(77, 1, &["the last one"])),
@@ -120,7 +134,13 @@ fn a_folder_of_the_first_format_opens_and_has_everything() {
             .collect();
         let bytes: usize = frames.iter().map(Bytes::len).sum();
         let scanned = if by_log_alone { bytes as u64 } else { 0 };
-        assert_eq!(report, RecoveryReport { scanned_bytes: scanned, ..RecoveryReport::default() });
+        assert_eq!(
+            report,
+            RecoveryReport {
+                scanned_bytes: scanned,
+                ..RecoveryReport::default()
+            }
+        );
         check_content(&log, &frames);
     }
 }
@@ -142,7 +162,10 @@ fn check_content(log: &Log, frames: &[Bytes]) {
         (11, "held one"),
         (13, "the last one"),
     ];
-    let expected: Vec<_> = expected.iter().map(|(o, v)| (*o, (*v).to_owned())).collect();
+    let expected: Vec<_> = expected
+        .iter()
+        .map(|(o, v)| (*o, (*v).to_owned()))
+        .collect();
     assert_eq!(records_of(&readable), expected);
 
     let mut special = Vec::new();
@@ -158,19 +181,35 @@ fn check_content(log: &Log, frames: &[Bytes]) {
     assert_eq!(places, [(5, true), (10, true), (11, false), (12, true)]);
     let hold = HoldFrame::parse(&special[0]).unwrap().unwrap();
     let held: Vec<_> = (0..hold.entries.len())
-        .map(|i| (hold.entries[i].id.0, hold.entries[i].due.0, hold.record(i).unwrap().value))
+        .map(|i| {
+            (
+                hold.entries[i].id.0,
+                hold.entries[i].due.0,
+                hold.record(i).unwrap().value,
+            )
+        })
         .collect();
     let value = |v: &'static str| Some(Bytes::from_static(v.as_bytes()));
-    assert_eq!(held, [(6, 9_001, value("held one")), (7, 9_002, value("held two"))]);
+    assert_eq!(
+        held,
+        [(6, 9_001, value("held one")), (7, 9_002, value("held two"))]
+    );
     let cancel = CancelFrame::parse(&special[3]).unwrap().unwrap();
     assert_eq!(cancel.entries, [(ScheduleId(7), CancelAction::Cancelled)]);
 
     let base = |b: Option<BatchView>| b.unwrap().header.base_offset;
-    assert_eq!(base(log.first_batch_at_or_after_time(1_700_000_000_250).unwrap()), 2);
+    assert_eq!(
+        base(log.first_batch_at_or_after_time(1_700_000_000_250).unwrap()),
+        2
+    );
     assert_eq!(base(log.max_timestamp().unwrap()), 11);
     let epoch = log.end_offset_for_epoch(LeaderEpoch(0));
     assert_eq!(epoch, (LeaderEpoch(0), Offset(9)));
-    let again = log.append(idempotent(77, 0, &["by a producer"]), LeaderEpoch(1), NOW_MS);
+    let again = log.append(
+        idempotent(77, 0, &["by a producer"]),
+        LeaderEpoch(1),
+        NOW_MS,
+    );
     let expected = Appended::Duplicate {
         base_offset: Offset(9),
         next_offset: Offset(10),

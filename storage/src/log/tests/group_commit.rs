@@ -192,8 +192,14 @@ fn one_sync_serves_many_appends_and_all_of_them_are_acked() {
     let appends = i64::from(each) * threads;
     assert_eq!(ends(&log), [0, 2 * appends, 2 * appends, 2 * appends]);
     let syncs = syncs.load(Ordering::SeqCst) - before;
-    assert!(syncs < appends.cast_unsigned() / 2, "{syncs} syncs for {appends} appends");
-    assert_eq!(told(&disk.crash(0), config()).0.visible.len() as i64, 2 * appends);
+    assert!(
+        syncs < appends.cast_unsigned() / 2,
+        "{syncs} syncs for {appends} appends"
+    );
+    assert_eq!(
+        told(&disk.crash(0), config()).0.visible.len() as i64,
+        2 * appends
+    );
 }
 
 fn config() -> LogConfig {
@@ -232,7 +238,11 @@ fn no_round_overtakes_one_that_still_syncs_an_earlier_segment() {
         append(&log, plain(1, &["c"]));
         assert!(disk.bytes(&segment_path(2)).is_some(), "the log rolled");
         pause(50);
-        assert_eq!(ends(&log), [0, 0, 0, 3], "the kernel may have told the failure to that round");
+        assert_eq!(
+            ends(&log),
+            [0, 0, 0, 3],
+            "the kernel may have told the failure to that round"
+        );
         gate.open();
         if fails {
             until("the poisoning", || log.is_poisoned().is_some());
@@ -267,7 +277,11 @@ fn nothing_is_committed_past_a_segment_that_is_not_synced() {
         until("a sync", || gate.reached.load(Ordering::SeqCst));
         pause(50);
         assert_eq!(log.offsets().high_watermark, Offset(0));
-        assert_eq!(disk.bytes(&segment_path(1)), None, "a torn segment would be before it");
+        assert_eq!(
+            disk.bytes(&segment_path(1)),
+            None,
+            "a torn segment would be before it"
+        );
         gate.open();
         wait_committed(&log, Offset(2));
     });
@@ -277,7 +291,10 @@ fn nothing_is_committed_past_a_segment_that_is_not_synced() {
 /// Appends whose acks nobody waits for are synced, too; and under `interval` after that time.
 #[test]
 fn appends_are_synced_without_anybody_asking() {
-    for policy in [FlushPolicy::Ack, FlushPolicy::Interval(Duration::from_millis(20))] {
+    for policy in [
+        FlushPolicy::Ack,
+        FlushPolicy::Interval(Duration::from_millis(20)),
+    ] {
         let disk = empty_disk();
         let config = LogConfig {
             flush_policy: policy,
@@ -310,7 +327,15 @@ fn a_change_to_ack_does_not_wait_for_the_interval() {
 #[test]
 fn checkpoints_and_appends_do_not_get_in_each_others_way() {
     let disk = empty_disk();
-    let log = open_hooked(&disk, LogConfig { segment_bytes: 700, ..config() }, 2, |_| Ok(()));
+    let log = open_hooked(
+        &disk,
+        LogConfig {
+            segment_bytes: 700,
+            ..config()
+        },
+        2,
+        |_| Ok(()),
+    );
     thread::scope(|scope| {
         for t in 0..2 {
             let log = &log;

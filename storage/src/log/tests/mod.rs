@@ -303,7 +303,10 @@ fn records_of(batches: &[BatchView]) -> Vec<(i64, String)> {
         for record in RecordIter::new(batch.records(), batch.header.records_count) {
             let record = record.unwrap();
             let value = String::from_utf8(record.value.unwrap().to_vec()).unwrap();
-            found.push((batch.header.base_offset + i64::from(record.offset_delta), value));
+            found.push((
+                batch.header.base_offset + i64::from(record.offset_delta),
+                value,
+            ));
         }
     }
     found

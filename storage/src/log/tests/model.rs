@@ -6,7 +6,11 @@ use super::*;
 
 #[derive(Clone, Debug)]
 enum Step {
-    Append { kind: u8, size: usize, timestamp: i64 },
+    Append {
+        kind: u8,
+        size: usize,
+        timestamp: i64,
+    },
     Sync,
     Checkpoint,
     Close,
@@ -45,7 +49,9 @@ impl Model {
     }
 
     fn frames(&self) -> impl Iterator<Item = &BatchView> {
-        self.units[..self.committed].iter().flat_map(|(_, frames)| frames)
+        self.units[..self.committed]
+            .iter()
+            .flat_map(|(_, frames)| frames)
     }
 
     fn visible(&self) -> impl Iterator<Item = &BatchView> {
@@ -53,7 +59,10 @@ impl Model {
     }
 
     fn ends(&self) -> [i64; 4] {
-        let visible_end = self.visible().last().map_or(0, |f| f.header.last_offset() + 1);
+        let visible_end = self
+            .visible()
+            .last()
+            .map_or(0, |f| f.header.last_offset() + 1);
         [0, visible_end, self.high_watermark(), self.end()]
     }
 }
@@ -62,8 +71,18 @@ fn unit(kind: u8, size: usize, timestamp: i64) -> Unit {
     let value = "m".repeat(size);
     match kind {
         0 => held(header(1, timestamp), &[&value], &[0], None),
-        1 => held(header(4, timestamp), &["a", &value, "b", "c"], &[0, 3], None),
-        2 => held(header(3, timestamp), &["a", "b", &value], &[1], Some(ScheduleId(0))),
+        1 => held(
+            header(4, timestamp),
+            &["a", &value, "b", "c"],
+            &[0, 3],
+            None,
+        ),
+        2 => held(
+            header(3, timestamp),
+            &["a", "b", &value],
+            &[1],
+            Some(ScheduleId(0)),
+        ),
         3 => cancel(0),
         4 => fire(timestamp, &[&value, "b"]),
         _ => plain(timestamp, &["a", "b", &value]),

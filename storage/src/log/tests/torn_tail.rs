@@ -13,10 +13,18 @@ fn last_units() -> Vec<(&'static str, Unit)> {
         ("plain", plain(9, &["last", "batch"])),
         ("idempotent", idempotent(1, 2, &["last", "batch"])),
         ("hold", held(header(2, 9), &["h", "h"], &[0, 1], None)),
-        ("hold, data", held(producer, &["h", "last", "h"], &[0, 2], None)),
+        (
+            "hold, data",
+            held(producer, &["h", "last", "h"], &[0, 2], None),
+        ),
         (
             "hold, cancel, data",
-            held(header(3, 9), &["h", "last", "batch"], &[0], Some(ScheduleId(1))),
+            held(
+                header(3, 9),
+                &["h", "last", "batch"],
+                &[0],
+                Some(ScheduleId(1)),
+            ),
         ),
     ]
 }
@@ -49,7 +57,11 @@ fn check_cut(what: &str, disk: &CrashDisk, last: &Unit, cut_bytes: usize) {
     drop(log);
     let (log, report) = try_open(&disk.kill(), at_once()).unwrap();
     assert_eq!(report.cut_bytes, 0, "{what}");
-    assert_eq!(all_frames(&log)[3..], expected, "{what}: after it was appended again");
+    assert_eq!(
+        all_frames(&log)[3..],
+        expected,
+        "{what}: after it was appended again"
+    );
 }
 
 /// Each length of the file from the unit's first byte to one before its last; with and without a checkpoint before it.
@@ -116,7 +128,12 @@ fn a_lost_sector_before_written_ones_is_a_torn_tail() {
     for i in 0..12 {
         let unit = match i % 3 {
             0 => plain(2, &[&long, "p"]),
-            1 => held(header(3, 2), &[&long, "d", &long], &[0], Some(ScheduleId(0))),
+            1 => held(
+                header(3, 2),
+                &[&long, "d", &long],
+                &[0],
+                Some(ScheduleId(0)),
+            ),
             _ => idempotent(3, i / 3, &["i"]),
         };
         append(&log, unit);
@@ -135,7 +152,11 @@ fn a_lost_sector_before_written_ones_is_a_torn_tail() {
         disk.set_bytes(&segment_path(0), &torn).unwrap();
         let (log, report) = try_open(&disk, at_once()).unwrap();
         let kept = ends_at.iter().rev().find(|end| **end <= damaged).unwrap();
-        assert_eq!(report.cut_bytes, (bytes.len() - kept) as u64, "sector {sector}");
+        assert_eq!(
+            report.cut_bytes,
+            (bytes.len() - kept) as u64,
+            "sector {sector}"
+        );
         let left = all_frames(&log);
         assert!(frames.starts_with(&left), "sector {sector}");
         assert_eq!(log.size_bytes(), *kept as u64);
@@ -146,7 +167,13 @@ fn a_lost_sector_before_written_ones_is_a_torn_tail() {
 #[test]
 fn a_half_made_segment_is_removed_and_made_again() {
     let header = SEGMENT_HEADER_LEN;
-    for left in [vec![], vec![0; 1], vec![b'C'; 8], vec![0; header - 1], vec![0; header]] {
+    for left in [
+        vec![],
+        vec![0; 1],
+        vec![b'C'; 8],
+        vec![0; header - 1],
+        vec![0; header],
+    ] {
         let disk = empty_disk();
         let log = try_open(&disk, small_segments()).unwrap().0;
         append(&log, plain(1, &["a"]));
@@ -164,7 +191,11 @@ fn a_half_made_segment_is_removed_and_made_again() {
         disk.lose(&segment_path(0)).unwrap();
         disk.set_bytes(&segment_path(70), &left).unwrap();
         let log = open(&disk);
-        assert_eq!(ends(&log), [70, 70, 70, 70], "offsets are not given out twice");
+        assert_eq!(
+            ends(&log),
+            [70, 70, 70, 70],
+            "offsets are not given out twice"
+        );
         append(&log, plain(1, &["a"]));
         assert_eq!(visible_records(&log, 70), [(70, "a".to_owned())]);
     }

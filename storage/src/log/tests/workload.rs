@@ -34,9 +34,19 @@ fn unit(i: i32) -> Unit {
     let short = format!("{i}");
     match i % 7 {
         0 => plain(timestamp, &[&short, &long]),
-        1 => held(header(3, timestamp), &[&short, &short, &long], &[0, 2], None),
+        1 => held(
+            header(3, timestamp),
+            &[&short, &short, &long],
+            &[0, 2],
+            None,
+        ),
         2 => idempotent(1, i / 7 * 2, &[&short, &short]),
-        3 => held(header(2, timestamp), &[&long, &short], &[0], Some(ScheduleId(1))),
+        3 => held(
+            header(2, timestamp),
+            &[&long, &short],
+            &[0],
+            Some(ScheduleId(1)),
+        ),
         4 => cancel(i64::from(i)),
         5 => idempotent(2, i / 7, &[&long]),
         _ => fire(timestamp, &[&short]),
@@ -114,12 +124,19 @@ pub(super) fn check(what: &str, run: &Run, left: &CrashDisk, config: LogConfig) 
     let (told, _) = told(left, config);
     let end = told.ends[3];
     let units = run.units_below(end);
-    assert_eq!(units.last().map_or(0, unit_end), end, "{what}: a unit is there in part");
+    assert_eq!(
+        units.last().map_or(0, unit_end),
+        end,
+        "{what}: a unit is there in part"
+    );
     let frames: Vec<Bytes> = units
         .iter()
         .flat_map(|(base, epoch, unit)| stamped_by(unit, *base, *epoch))
         .collect();
-    assert!(told.frames == frames, "{what}: other bytes than those appended");
+    assert!(
+        told.frames == frames,
+        "{what}: other bytes than those appended"
+    );
     let visible_end = frames
         .iter()
         .map(|f| BatchHeader::parse(f).unwrap())
@@ -128,7 +145,10 @@ pub(super) fn check(what: &str, run: &Run, left: &CrashDisk, config: LogConfig) 
         .max();
     assert_eq!(told.ends, [0, visible_end.unwrap_or(0), end, end], "{what}");
     let (scanned, _) = self::told(&without_checkpoint(left), config);
-    assert_eq!(told, scanned, "{what}: a checkpoint tells something else than the log");
+    assert_eq!(
+        told, scanned,
+        "{what}: a checkpoint tells something else than the log"
+    );
 
     // A disk that goes on: retries of what is there are duplicates, and what is acked now survives, too.
     let disk = left.settled();
@@ -137,7 +157,9 @@ pub(super) fn check(what: &str, run: &Run, left: &CrashDisk, config: LogConfig) 
         if unit.frames[0].header.has_producer_id() {
             let again = log.append(unit.clone(), *epoch, NOW_MS).unwrap();
             match again {
-                Appended::Duplicate { base_offset, .. } => assert_eq!(base_offset.0, *base, "{what}"),
+                Appended::Duplicate { base_offset, .. } => {
+                    assert_eq!(base_offset.0, *base, "{what}")
+                }
                 new @ Appended::New { .. } => panic!("{what}: {new:?} of what is at {base}"),
             }
         }
@@ -152,5 +174,9 @@ pub(super) fn check_goes_on(what: &str, left: &CrashDisk, config: LogConfig) {
     assert_eq!(append(&log, plain(1, &["after"])), opened_at, "{what}");
     assert!(log.sync_round());
     let log = try_open(&left.crash(0), config).unwrap().0;
-    assert_eq!(ends(&log)[3], opened_at + 1, "{what}: what was acked after it was opened is lost");
+    assert_eq!(
+        ends(&log)[3],
+        opened_at + 1,
+        "{what}: what was acked after it was opened is lost"
+    );
 }

@@ -1,0 +1,64 @@
+//! AlterConfigs (key 33): versions 0 to 2. Replaces a topic's whole set of settings; KafkaJS, sarama and librdkafka use it.
+//!
+//! Settings of the broker are read at its start, so changing them is refused as Kafka refuses its static ones.
+
+use kafka_compat::protocol::{
+    messages::{
+        AlterConfigsRequest, AlterConfigsResponse, alter_configs_request::AlterConfigsResource,
+        alter_configs_response::AlterConfigsResourceResponse,
+    },
+    protocol::StrBytes,
+};
+
+use super::{
+    Broker,
+    auto_create::Refused,
+    config_change::{self, Changes},
+    error_code::Kafka,
+};
+use crate::metadata::Topic;
+
+pub(super) async fn handle(broker: &Broker, request: AlterConfigsRequest) -> AlterConfigsResponse {
+    let mut responses = Vec::with_capacity(request.resources.len());
+    for resource in &request.resources {
+        let same = |other: &&AlterConfigsResource| {
+            (other.resource_type, &other.resource_name)
+                == (resource.resource_type, &resource.resource_name)
+        };
+        let changed = if request.resources.iter().filter(same).count() > 1 {
+            let why = "Each resource must appear at most once.".to_owned();
+            Err((Kafka::InvalidRequest, why))
+        } else {
+            let keys: Vec<&str> = resource.configs.iter().map(|c| c.name.as_str()).collect();
+            let named = (resource.resource_type, resource.resource_name.as_str());
+            let decide = |topic: &Topic| replace(resource, topic);
+            config_change::change(broker, named, request.validate_only, &keys, decide).await
+        };
+        let response = AlterConfigsResourceResponse::default()
+            .with_resource_type(resource.resource_type)
+            .with_resource_name(resource.resource_name.clone());
+        responses.push(match changed {
+            Ok(()) => response,
+            Err((code, message)) => response
+                .with_error_code(code.code())
+                .with_error_message(Some(StrBytes::from_string(message))),
+        });
+    }
+    AlterConfigsResponse::default().with_responses(responses)
+}
+
+fn replace(resource: &AlterConfigsResource, topic: &Topic) -> Result<Changes, Refused> {
+    let mut changes: Changes = topic
+        .configs
+        .keys()
+        .map(|key| (key.clone(), None))
+        .collect();
+    for config in &resource.configs {
+        let Some(value) = &config.value else {
+            let why = format!("Null value not supported for : {}", config.name);
+            return Err((Kafka::InvalidConfig, why));
+        };
+        changes.insert(config.name.to_string(), Some(value.to_string()));
+    }
+    Ok(changes)
+}

@@ -1,0 +1,133 @@
+//! `/metrics` is what Prometheus reads, and its labels are bounded; health and readiness tell the truth.
+
+use std::{
+    collections::BTreeSet,
+    io::Write,
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use compat_tests::{client, cluster::Broker, tool};
+
+/// Every label that may be there; a new one is a decision about cardinality.
+const LABELS: [&str; 7] = [
+    "api",
+    "direction",
+    "error",
+    "le",
+    "state",
+    "topic",
+    "version",
+];
+/// Topics with a label of their own, and the one that all others share.
+const TOPICS_MAX: usize = 201;
+const SERIES_MAX: usize = 5_000;
+
+/// Prometheus' own Python parser reads the page, after 300 topics were written to.
+#[tokio::test]
+async fn the_page_parses_and_has_no_unbounded_labels() {
+    let broker = Broker::start(&[]).unwrap();
+    for i in 0..300 {
+        client::create_topic(&broker.kafka, &format!("topic-{i}"), &[])
+            .await
+            .unwrap();
+    }
+    let producer = client::producer(&broker.kafka, Duration::from_secs(10)).unwrap();
+    for i in 0..300 {
+        let topic = format!("topic-{i}");
+        let record = rdkafka::producer::FutureRecord::<(), _>::to(&topic).payload("x");
+        producer
+            .send(record, Duration::from_secs(10))
+            .await
+            .unwrap();
+    }
+    let (status, page) = tool::http_get(&broker.http, "/metrics").unwrap();
+    assert_eq!(status, 200);
+
+    let suite = concat!(env!("CARGO_MANIFEST_DIR"), "/suites/python/metrics.py");
+    let mut parser = Command::new(tool::python().unwrap())
+        .args(["-B", suite])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    parser
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(page.as_bytes())
+        .unwrap();
+    let parsed = parser.wait_with_output().unwrap();
+    assert!(parsed.status.success());
+    let samples = String::from_utf8(parsed.stdout).unwrap();
+    let samples: Vec<Vec<&str>> = samples.lines().map(|l| l.split('\t').collect()).collect();
+    assert!(
+        (20..SERIES_MAX).contains(&samples.len()),
+        "{}",
+        samples.len()
+    );
+
+    let mut topics = BTreeSet::new();
+    for sample in &samples {
+        for label in &sample[1..] {
+            let (name, value) = label.split_once('=').unwrap();
+            assert!(LABELS.contains(&name), "label {name} of {}", sample[0]);
+            if name == "topic" {
+                topics.insert(value);
+            }
+        }
+    }
+    assert!(
+        topics.contains("_other") && topics.len() <= TOPICS_MAX,
+        "{}",
+        topics.len()
+    );
+    for name in [
+        "chronos_kafka_request_duration_seconds_bucket",
+        "chronos_kafka_request_bytes_total",
+        "chronos_topic_records_total",
+        "chronos_log_size_bytes",
+        "chronos_schedule_pending_messages",
+        "chronos_schedule_delivery_lateness_seconds_bucket",
+        "process_resident_memory_bytes",
+    ] {
+        // The pending gauge has a sample only while something is pending.
+        let there = samples.iter().any(|sample| sample[0] == name);
+        assert!(there || name.contains("pending"), "{name} is missing");
+    }
+}
+
+#[tokio::test]
+async fn pending_records_are_counted_until_they_fire() {
+    let broker = Broker::start(&[]).unwrap();
+    let producer = client::producer(&broker.kafka, Duration::from_secs(10)).unwrap();
+    client::send_held(&producer, "t", "v", tool::now_ms() + 800)
+        .await
+        .unwrap();
+    let page = || tool::http_get(&broker.http, "/metrics").map(|(_, page)| page);
+    let pending = "chronos_schedule_pending_messages{topic=\"t\"} 1";
+    assert!(page().unwrap().contains(pending));
+    tool::eventually(Duration::from_secs(5), || {
+        let page = page()?;
+        let fired = page.contains("chronos_schedule_delivered_total{topic=\"t\"} 1");
+        anyhow::ensure!(fired && !page.contains(pending), "{page}");
+        Ok(())
+    })
+    .await
+    .unwrap();
+}
+
+#[test]
+fn health_readiness_and_version_answer() {
+    let broker = Broker::start(&[]).unwrap();
+    let (status, body) = tool::http_get(&broker.http, "/healthz").unwrap();
+    assert_eq!((status, body.as_str()), (200, "ok\n"));
+    let (status, body) = tool::http_get(&broker.http, "/readyz").unwrap();
+    assert_eq!(
+        (status, body.as_str()),
+        (200, r#"{"ready":true,"reasons":[]}"#)
+    );
+    let (status, _) = tool::http_get(&broker.http, "/version").unwrap();
+    assert_eq!(status, 200);
+    assert_eq!(tool::http_get(&broker.http, "/nothing").unwrap().0, 404);
+}

@@ -84,7 +84,7 @@ fn records_are_produced_now_and_later_consumed_and_seen_in_the_wal() {
         "m1",
     ];
     assert!(ok(&broker, &later).contains("held, schedule id 1"));
-    let soon = (tool::now_ms() + 300).to_string();
+    let soon = (tool::now_ms() + 2_500).to_string();
     ok(
         &broker,
         &["produce", "t", "-v", "soon", "--deliver-at", &soon],
@@ -130,7 +130,7 @@ fn damage_is_found_by_wal_verify() {
     let folder = broker.data_dir().join("1/partitions/t-0");
     let segment = folder.join("segments/00000000000000000000.log");
     let mut bytes = std::fs::read(&segment).unwrap();
-    bytes[140] ^= 1;
+    bytes[100] ^= 1;
     std::fs::write(&segment, bytes).unwrap();
     let verify = ["-o", "json", "wal", "verify", &folder.to_string_lossy()];
     let output = chronosctl(&broker, &verify);

@@ -101,13 +101,13 @@ async fn the_page_parses_and_has_no_unbounded_labels() {
 async fn pending_records_are_counted_until_they_fire() {
     let broker = Broker::start(&[]).unwrap();
     let producer = client::producer(&broker.kafka, Duration::from_secs(10)).unwrap();
-    client::send_held(&producer, "t", "v", tool::now_ms() + 800)
+    client::send_held(&producer, "t", "v", tool::now_ms() + 3_000)
         .await
         .unwrap();
     let page = || tool::http_get(&broker.http, "/metrics").map(|(_, page)| page);
     let pending = "chronos_schedule_pending_messages{topic=\"t\"} 1";
     assert!(page().unwrap().contains(pending));
-    tool::eventually(Duration::from_secs(5), || {
+    tool::eventually(Duration::from_secs(10), || {
         let page = page()?;
         let fired = page.contains("chronos_schedule_delivered_total{topic=\"t\"} 1");
         anyhow::ensure!(fired && !page.contains(pending), "{page}");

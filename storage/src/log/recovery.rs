@@ -331,10 +331,11 @@ fn sync_names(options: &LogOptions) -> Result<(), OpenError> {
     let segments = options.dir.join("segments");
     let above = options.dir.parent();
     let above = above.filter(|path| !path.as_os_str().is_empty());
-    for folder in [Some(segments.as_path()), Some(options.dir.as_path()), above] {
-        if let Some(folder) = folder {
-            options.disk.sync_dir(folder).map_err(io_at(folder))?;
-        }
+    for folder in [segments.as_path(), options.dir.as_path()]
+        .into_iter()
+        .chain(above)
+    {
+        options.disk.sync_dir(folder).map_err(io_at(folder))?;
     }
     Ok(())
 }

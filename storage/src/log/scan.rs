@@ -176,8 +176,8 @@ impl Scanner {
 }
 
 /// What a device writes whole or not at all.
-const SECTOR_BYTES: u64 = 512;
-/// Base offset and length: zero in no whole batch.
+const SECTOR_BYTES: usize = 512;
+/// Base offset and length: zero in no whole batch. Less of it may be lost with the sector before, and the checksum still fits.
 const NEVER_ZERO_LEN: u64 = 12;
 
 /// Whether a sector of a write that never reached the disk explains that no unit is at `at`, though a valid batch starts at
@@ -190,12 +190,13 @@ pub(super) fn has_lost_sector(
 ) -> io::Result<bool> {
     let mut from = at;
     while from < until {
-        let end = (from / SECTOR_BYTES + 1) * SECTOR_BYTES;
-        if end > until {
-            // The rest of this sector is in the valid batch: it was written.
+        let sector = SECTOR_BYTES as u64;
+        let end = (from / sector + 1) * sector;
+        if end >= until + NEVER_ZERO_LEN {
+            // The valid batch starts in this sector: it was written.
             break;
         }
-        let mut buf = [0; SECTOR_BYTES as usize];
+        let mut buf = [0; SECTOR_BYTES];
         let len = usize::try_from(end - from).unwrap_or(buf.len());
         let bytes = buf.get_mut(..len).unwrap_or_default();
         file.read_exact_at(bytes, from)?;

@@ -121,7 +121,7 @@ fn recovery_reads_only_what_is_behind_the_checkpoint() {
 fn nothing_derived_is_ahead_of_a_log_that_was_cut() {
     let policies = [
         FlushPolicy::Ack,
-        FlushPolicy::Interval(std::time::Duration::from_secs(3600)),
+        FlushPolicy::Interval(std::time::Duration::from_hours(1)),
         FlushPolicy::Os,
     ];
     for policy in policies {

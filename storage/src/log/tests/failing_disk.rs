@@ -159,3 +159,21 @@ fn a_checkpoint_that_finds_no_room_leaves_the_log_as_it_is() {
     assert_eq!(report, RecoveryReport::default());
     assert_eq!(ends(&log), [0, 2, 2, 2]);
 }
+
+/// Half of a unit is written and cannot be cut off again: nothing is appended behind it, and the next open cuts it.
+#[test]
+fn a_failed_append_that_cannot_be_undone_poisons_the_log() {
+    let disk = empty_disk();
+    let log = try_open(&disk, config(FlushPolicy::Ack)).unwrap().0;
+    append(&log, plain(1, &["a"]));
+    log.sync_round();
+    disk.stop_after(0);
+    let unit = plain(1, &["b"]);
+    let half = unit.len_bytes() / 2;
+    let refused = log.append(unit, EPOCH, NOW_MS).unwrap_err();
+    assert_eq!(refused.to_string(), "the log is poisoned by a failed sync");
+    assert!(log.offsets().poisoned);
+    let (told, report) = told(&disk.kill(), config(FlushPolicy::Ack));
+    assert_eq!(told.ends, [0, 1, 1, 1]);
+    assert_eq!(report.cut_bytes, half as u64);
+}

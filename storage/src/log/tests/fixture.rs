@@ -19,7 +19,7 @@ fn real(dir: PathBuf) -> LogOptions {
         ..options(
             &CrashDisk::new(),
             LogConfig {
-                segment_bytes: 1000,
+                segment_bytes: 700,
                 index_interval_bytes: 300,
                 ..LogConfig::default()
             },

@@ -119,7 +119,7 @@ fn check(log: &Log, model: &Model) -> Result<(), TestCaseError> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
 
     /// Appends of all kinds, syncs, checkpoints, and ends of all kinds with a reopen after each.
     #[test]

@@ -163,6 +163,30 @@ fn a_lost_sector_before_written_ones_is_a_torn_tail() {
     }
 }
 
+/// The first sector of a new log is lost, the second is not; the frames behind it start at each place around its end, so that
+/// less than what the checksum covers of one may be lost with it.
+#[test]
+fn a_lost_sector_that_ends_inside_a_frames_head_is_a_torn_tail() {
+    for padding in 200..460 {
+        let disk = empty_disk();
+        let log = open(&disk);
+        append(
+            &log,
+            held(header(1, 1), &[&"p".repeat(padding)], &[0], None),
+        );
+        let unit = held(header(3, 2), &["a", "held", "b"], &[1], Some(ScheduleId(0)));
+        append(&log, unit);
+        append(&log, plain(2, &["c"]));
+        let mut bytes = disk.bytes(&segment_path(0)).unwrap();
+        bytes[SEGMENT_HEADER_LEN..512].fill(0);
+        disk.set_bytes(&segment_path(0), &bytes).unwrap();
+        let (log, report) = try_open(&disk, at_once()).unwrap();
+        assert_eq!(ends(&log), [0; 4], "padding {padding}");
+        let cut_bytes = bytes.len() - SEGMENT_HEADER_LEN;
+        assert_eq!(report.cut_bytes, cut_bytes as u64, "padding {padding}");
+    }
+}
+
 /// The process stopped while it made a segment: the file is empty, cut off in its header, or zeros; also as the first one.
 #[test]
 fn a_half_made_segment_is_removed_and_made_again() {

@@ -158,7 +158,7 @@ pub(super) fn check(what: &str, run: &Run, left: &CrashDisk, config: LogConfig) 
             let again = log.append(unit.clone(), *epoch, NOW_MS).unwrap();
             match again {
                 Appended::Duplicate { base_offset, .. } => {
-                    assert_eq!(base_offset.0, *base, "{what}")
+                    assert_eq!(base_offset.0, *base, "{what}");
                 }
                 new @ Appended::New { .. } => panic!("{what}: {new:?} of what is at {base}"),
             }
@@ -167,10 +167,15 @@ pub(super) fn check(what: &str, run: &Run, left: &CrashDisk, config: LogConfig) 
     end
 }
 
-/// An open on the disk as it was left, an acked append, and a power loss: all of it is there.
+/// An open on the disk as it was left, and a power loss; an acked append, and another one: what could be read is there.
 pub(super) fn check_goes_on(what: &str, left: &CrashDisk, config: LogConfig) {
     let log = try_open(left, config).unwrap().0;
     let opened_at = ends(&log)[3];
+    let again = told(&left.crash(0), config).0.ends[3];
+    assert_eq!(
+        again, opened_at,
+        "{what}: what was told after an open is lost"
+    );
     assert_eq!(append(&log, plain(1, &["after"])), opened_at, "{what}");
     assert!(log.sync_round());
     let log = try_open(&left.crash(0), config).unwrap().0;

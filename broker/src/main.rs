@@ -39,10 +39,13 @@ fn main() -> ExitCode {
         Some(Command::Config {
             command: ConfigCommand::Print,
         }) => print_config(&config),
-        Some(Command::Config {
-            command: ConfigCommand::Validate,
-        }) => ExitCode::SUCCESS,
-        Some(Command::Wal { .. }) => ExitCode::SUCCESS,
+        // What there was to do for them is done: the settings hold, the files were read.
+        Some(
+            Command::Config {
+                command: ConfigCommand::Validate,
+            }
+            | Command::Wal { .. },
+        ) => ExitCode::SUCCESS,
         Some(Command::Start) | None => match run(config) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {

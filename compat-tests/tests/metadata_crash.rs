@@ -1,5 +1,10 @@
 //! Metadata against `kill -9`: what was acked is kept, no half topic, and nobody's data is taken along.
 #![expect(clippy::print_stdout, reason = "the counts are what the run is for")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on has failed"
+)]
 
 use std::{
     collections::BTreeMap,
@@ -207,7 +212,7 @@ async fn what_was_agreed_survives_and_nothing_is_half_done() {
                 found.unwrap_or_else(|e| panic!("round {round}, {name}: {e:#}\n{}", broker.log()));
             match &changer.known[name] {
                 Known::Is(acked) => {
-                    assert_eq!(&found, acked, "round {round}, {name}\n{}", broker.log())
+                    assert_eq!(&found, acked, "round {round}, {name}\n{}", broker.log());
                 }
                 Known::Unsure => {
                     // A topic whose record was never acked may lack it; it is deleted next.

@@ -1,5 +1,6 @@
 //! Other clients' suites: the same scenarios in Python (confluent-kafka, librdkafka inside) and Java (kafka-clients).
 #![expect(clippy::print_stdout, reason = "what each scenario said")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::process::Command;
 

@@ -38,14 +38,13 @@ pub(super) fn run(bootstrap: &str, format: Format, args: &ConsumeArgs) -> anyhow
         // Following, silence is no error; else the end of the partition comes within the patience.
         let patience = if args.follow { TURN } else { PATIENCE };
         match consumer.poll(patience) {
-            None if args.follow => {}
+            None | Some(Err(KafkaError::PartitionEOF(_))) if args.follow => {}
             None => bail!("no answer from {bootstrap} within {PATIENCE:?}"),
             Some(Ok(message)) => {
                 let record = consumed(&message);
                 output::row(format, &record, &record.text())?;
                 seen += 1;
             }
-            Some(Err(KafkaError::PartitionEOF(_))) if args.follow => {}
             Some(Err(KafkaError::PartitionEOF(_))) => break,
             Some(Err(error)) if is_passing(&error) => {}
             Some(Err(error)) => {

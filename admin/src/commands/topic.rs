@@ -46,7 +46,7 @@ pub(super) async fn run(
 }
 
 #[derive(Serialize)]
-struct Done {
+struct Outcome {
     topic: String,
     done: bool,
     error: Option<String>,
@@ -77,15 +77,15 @@ async fn delete(bootstrap: &str, format: Format, names: &[String]) -> anyhow::Re
 
 /// Each topic's outcome; the exit code is 1 where one failed.
 fn report(format: Format, results: Vec<TopicResult>) -> anyhow::Result<ExitCode> {
-    let rows: Vec<Done> = results
+    let rows: Vec<Outcome> = results
         .into_iter()
         .map(|result| match result {
-            Ok(topic) => Done {
+            Ok(topic) => Outcome {
                 topic,
                 done: true,
                 error: None,
             },
-            Err((topic, code)) => Done {
+            Err((topic, code)) => Outcome {
                 topic,
                 done: false,
                 error: Some(code.to_string()),
@@ -124,7 +124,7 @@ fn list(bootstrap: &str, format: Format) -> anyhow::Result<ExitCode> {
 }
 
 #[derive(Serialize)]
-struct Partition {
+struct PartitionRow {
     partition: i32,
     leader: i32,
     replicas: Vec<i32>,
@@ -135,7 +135,7 @@ struct Partition {
 }
 
 #[derive(Serialize)]
-struct Setting {
+struct SettingRow {
     setting: String,
     value: Option<String>,
     source: String,
@@ -144,7 +144,7 @@ struct Setting {
 #[derive(Serialize)]
 struct Described {
     topic: String,
-    partitions: Vec<Partition>,
+    partitions: Vec<PartitionRow>,
     settings: BTreeMap<String, Option<String>>,
 }
 
@@ -157,7 +157,7 @@ async fn describe(bootstrap: &str, format: Format, name: &str) -> anyhow::Result
     let mut settings = Vec::new();
     for resource in described {
         let resource = resource.map_err(|code| anyhow::anyhow!("settings of {name}: {code}"))?;
-        settings.extend(resource.entries.into_iter().map(|entry| Setting {
+        settings.extend(resource.entries.into_iter().map(|entry| SettingRow {
             setting: entry.name,
             value: entry.value,
             source: source(&entry.source),
@@ -182,7 +182,7 @@ async fn describe(bootstrap: &str, format: Format, name: &str) -> anyhow::Result
     Ok(ExitCode::SUCCESS)
 }
 
-fn partitions(bootstrap: &str, name: &str) -> anyhow::Result<Vec<Partition>> {
+fn partitions(bootstrap: &str, name: &str) -> anyhow::Result<Vec<PartitionRow>> {
     let reader = kafka::reader(bootstrap)?;
     // All topics, then the one: asking for a topic by name could create it.
     let metadata = reader
@@ -196,7 +196,7 @@ fn partitions(bootstrap: &str, name: &str) -> anyhow::Result<Vec<Partition>> {
         .iter()
         .map(|p| {
             let (start_offset, end_offset) = reader.fetch_watermarks(name, p.id(), PATIENCE)?;
-            Ok(Partition {
+            Ok(PartitionRow {
                 partition: p.id(),
                 leader: p.leader(),
                 replicas: p.replicas().to_vec(),
@@ -214,7 +214,7 @@ fn source(source: &ConfigSource) -> String {
         ConfigSource::Default => "default",
         ConfigSource::StaticBroker => "broker file",
         ConfigSource::DynamicBroker | ConfigSource::DynamicDefaultBroker => "broker",
-        _ => "unknown",
+        ConfigSource::Unknown => "unknown",
     }
     .into()
 }

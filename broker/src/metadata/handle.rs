@@ -1,13 +1,13 @@
 //! The handle: reads the image, proposes changes.
 
 use std::{
-    collections::BTreeMap,
+    collections::BTreeSet,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
 
-use openraft::{Config, EmptyNode, Raft, SnapshotPolicy};
+use openraft::{Config, Raft, SnapshotPolicy};
 use storage::kv::{Kv, KvError};
 use thiserror::Error;
 use tokio::sync::watch;
@@ -173,7 +173,7 @@ impl Metadata {
     /// Becomes the leader of the one-voter cluster, and applies all that its log has.
     async fn lead(&self, id: NodeId) -> Result<(), MetadataError> {
         if !self.raft.is_initialized().await.map_err(not_agreed)? {
-            let voters = BTreeMap::from([(id, EmptyNode::default())]);
+            let voters = BTreeSet::from([id]);
             self.raft.initialize(voters).await.map_err(not_agreed)?;
         } else if !self.raft.is_leader() {
             // No other voter can be in office: there is no reason to wait for an election timeout.

@@ -192,23 +192,25 @@ impl FrameRow {
             self.base_sequence,
         );
         for entry in &self.entries {
-            text.push_str(&format!("\n    {:>10}", entry.offset));
-            if let Some(due) = entry.due {
-                text.push_str(&format!("  due {due} ({})", time::local(due)));
-            }
-            if let Some(action) = &entry.action {
-                text.push_str(&format!("  {action}"));
-            }
-            if let Some(key) = &entry.key {
-                text.push_str(&format!("  {key}:"));
-            }
-            if let Some(value) = &entry.value {
-                text.push_str(&format!("  {value}"));
-            }
-            if !entry.headers.is_empty() {
-                text.push_str(&format!("  [{}]", entry.headers.join(" ")));
-            }
+            text.push_str("\n    ");
+            text.push_str(&entry.text());
         }
         text
+    }
+}
+
+impl EntryRow {
+    fn text(&self) -> String {
+        let parts = [
+            Some(format!("{:>10}", self.offset)),
+            self.due
+                .map(|due| format!("due {due} ({})", time::local(due))),
+            self.action.clone(),
+            self.key.as_ref().map(|key| format!("{key}:")),
+            self.value.clone(),
+            (!self.headers.is_empty()).then(|| format!("[{}]", self.headers.join(" "))),
+        ];
+        let parts: Vec<String> = parts.into_iter().flatten().collect();
+        parts.join("  ")
     }
 }

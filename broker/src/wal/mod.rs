@@ -87,7 +87,7 @@ fn segments(folder: &Path) -> anyhow::Result<Vec<SegmentFile>> {
         .map_err(|e| anyhow::anyhow!("{}: {e}", segments.display()))?;
     names
         .into_iter()
-        .filter(|(name, is_dir)| !is_dir && name.ends_with(".log"))
+        .filter(|(name, is_dir)| !is_dir && Path::new(name).extension() == Some("log".as_ref()))
         .map(|(name, _)| {
             let path = segments.join(name);
             open(&path).map_err(|why| anyhow::anyhow!("{}: {why}", path.display()))

@@ -135,7 +135,11 @@ struct Writer {
     unindexed: Vec<Arc<Segment>>,
     producers: Producers,
     epochs: LeaderEpochs,
-    sync_asked: bool,
+    /// The request for a sync that is on its way, 0 where none is. A round that was asked for otherwise does not end it.
+    sync_asked: u64,
+    sync_requests: u64,
+    /// The log end that the last checkpoint speaks of.
+    checkpointed: Option<Offset>,
     state: State,
 }
 
@@ -188,7 +192,9 @@ impl Log {
             unindexed,
             producers,
             epochs,
-            sync_asked: false,
+            sync_asked: 0,
+            sync_requests: 0,
+            checkpointed: None,
             state: State::Open,
         };
         let log = Arc::new_cyclic(|this| Self {
@@ -302,7 +308,7 @@ impl Log {
         let before = std::mem::replace(&mut *self.config.write(), config);
         if before.flush_policy != config.flush_policy && writer.state == State::Open {
             // The sync that was asked for may be far off.
-            writer.sync_asked = false;
+            writer.sync_asked = 0;
             self.ask_for_sync(&mut writer, config.flush_policy);
         }
     }
@@ -321,7 +327,9 @@ impl Log {
         let config = *self.config.read();
         let (mark, producers, epochs, closed, active, manifest) = {
             let mut writer = self.writer.lock();
-            if writer.state != State::Open {
+            let is_fresh =
+                writer.checkpointed == Some(writer.next_offset) && writer.unindexed.is_empty();
+            if writer.state != State::Open || is_fresh {
                 return Ok(());
             }
             writer
@@ -344,7 +352,7 @@ impl Log {
                 self.manifest(mark.high_watermark),
             )
         };
-        self.sync_round();
+        self.sync_round(0);
         if self.is_poisoned().is_some() {
             return Err(io::Error::other("the log is poisoned"));
         }
@@ -368,7 +376,9 @@ impl Log {
             leader_epochs: epochs,
             written_ms: now_ms,
         };
-        checkpoint_file::write(&*self.disk, &self.dir.join("meta"), &at, &producers)
+        checkpoint_file::write(&*self.disk, &self.dir.join("meta"), &at, &producers)?;
+        self.writer.lock().checkpointed = Some(mark.high_watermark);
+        Ok(())
     }
 
     /// A clean end: synced and checkpointed; appends are refused from here on.
@@ -380,10 +390,14 @@ impl Log {
 
     /// An end without ceremony, for a log whose topic was deleted.
     pub fn abandon(&self) {
-        let mut writer = self.writer.lock();
-        if writer.state == State::Open {
-            writer.state = State::Closed;
+        {
+            let mut writer = self.writer.lock();
+            if writer.state == State::Open {
+                writer.state = State::Closed;
+            }
         }
+        // A checkpoint under way writes by path: it must not meet another topic's folder there.
+        drop(self.checkpointing.lock());
     }
 
     pub(super) fn committed(&self) -> Committed {
@@ -401,8 +415,8 @@ impl Log {
             .collect()
     }
 
-    /// One group commit; false where the log is poisoned.
-    pub(super) fn sync_round(&self) -> bool {
+    /// One group commit, for the request of that number (0: none); false where the log is poisoned.
+    pub(super) fn sync_round(&self, request: u64) -> bool {
         let _round = self.round.lock();
         // Those before the active one were synced when they were closed.
         let (segment, upto) = {
@@ -432,10 +446,13 @@ impl Log {
             *self.committed.write() = mark;
             self.publish(&writer);
         }
-        writer.sync_asked = false;
-        if writer.next_offset > upto {
-            let policy = self.config.read().flush_policy;
-            self.ask_for_sync(&mut writer, policy);
+        // Only the request itself makes way for the next: else every checkpoint would add one that renews itself for ever.
+        if request != 0 && writer.sync_asked == request {
+            writer.sync_asked = 0;
+            if writer.next_offset > upto {
+                let policy = self.config.read().flush_policy;
+                self.ask_for_sync(&mut writer, policy);
+            }
         }
         true
     }
@@ -471,15 +488,20 @@ impl Log {
     }
 
     fn ask_for_sync(&self, writer: &mut Writer, policy: FlushPolicy) {
-        if writer.sync_asked {
+        if writer.sync_asked != 0 {
             return;
         }
+        let request = writer.sync_requests + 1;
         match policy {
-            FlushPolicy::Ack => self.syncer.sync_now(Weak::clone(&self.this)),
-            FlushPolicy::Interval(every) => self.syncer.sync_after(Weak::clone(&self.this), every),
+            FlushPolicy::Ack => self.syncer.sync_now(Weak::clone(&self.this), request),
+            FlushPolicy::Interval(every) => {
+                self.syncer
+                    .sync_after(Weak::clone(&self.this), request, every);
+            }
             FlushPolicy::Os => return,
         }
-        writer.sync_asked = true;
+        writer.sync_requests = request;
+        writer.sync_asked = request;
     }
 
     fn roll_if_due(

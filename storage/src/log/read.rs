@@ -304,6 +304,10 @@ fn slices(
     upto: ReadUpTo,
     min_one: bool,
 ) -> ReadResult {
+    // A part of the first batch alone is no answer: clients take it for a broken one. Source: Kafka, `ReplicaManager`.
+    if !min_one && first.total_len() > max_bytes {
+        return ReadResult::default();
+    }
     let mut result = ReadResult {
         first_offset: Some(Offset(first.base_offset)),
         ..ReadResult::default()

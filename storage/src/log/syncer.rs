@@ -31,11 +31,14 @@ struct Queue {
     on_sync: Option<OnSync>,
 }
 
+/// A log, and the number of its request.
+type Request = (Weak<Log>, u64);
+
 #[derive(Default)]
 struct Waiting {
-    now: VecDeque<Weak<Log>>,
+    now: VecDeque<Request>,
     /// Logs to be synced after their interval.
-    later: Vec<(std::time::Instant, Weak<Log>)>,
+    later: Vec<(std::time::Instant, Request)>,
     stop: bool,
 }
 
@@ -85,28 +88,28 @@ impl Syncer {
     }
 
     /// The log has appends to sync.
-    pub(super) fn sync_now(&self, log: Weak<Log>) {
-        self.0.queue.waiting.lock().now.push_back(log);
+    pub(super) fn sync_now(&self, log: Weak<Log>, request: u64) {
+        self.0.queue.waiting.lock().now.push_back((log, request));
         self.0.queue.bell.notify_one();
     }
 
     /// The log wants a sync after `interval`.
-    pub(super) fn sync_after(&self, log: Weak<Log>, interval: Duration) {
+    pub(super) fn sync_after(&self, log: Weak<Log>, request: u64, interval: Duration) {
         self.0
             .queue
             .waiting
             .lock()
             .later
-            .push((now() + interval, log));
+            .push((now() + interval, (log, request)));
         self.0.queue.bell.notify_one();
     }
 }
 
 fn run(queue: &Queue) {
-    while let Some(log) = next(queue) {
+    while let Some((log, request)) = next(queue) {
         let Some(log) = log.upgrade() else { continue };
         let started = now();
-        if log.sync_round()
+        if log.sync_round(request)
             && let Some(on_sync) = &queue.on_sync
         {
             on_sync(started.elapsed());
@@ -115,7 +118,7 @@ fn run(queue: &Queue) {
 }
 
 /// The next log to sync; `None` when the threads end.
-fn next(queue: &Queue) -> Option<Weak<Log>> {
+fn next(queue: &Queue) -> Option<Request> {
     let mut waiting = queue.waiting.lock();
     loop {
         if waiting.stop {

@@ -105,7 +105,7 @@ fn a_read_keeps_to_its_size_except_for_a_first_batch_that_must_be_whole() {
     let table = [
         (0, false, 0),
         (0, true, one),
-        (10, false, 10),
+        (10, false, 0),
         (10, true, one),
         (one, true, one),
         (one + 5, true, one + 5),
@@ -183,7 +183,7 @@ fn a_read_that_goes_on_in_the_next_segment_starts_at_its_first_batch() {
 fn nothing_is_read_before_it_is_committed() {
     let log = try_open(&empty_disk(), LogConfig::default()).unwrap().0;
     append(&log, plain(10, &["a"]));
-    log.sync_round();
+    log.sync_round(0);
     append(&log, plain(20, &["b"]));
     append(&log, held(header(1, 30), &["held"], &[0], None));
     assert_eq!(ends(&log), [0, 1, 1, 3]);
@@ -203,7 +203,7 @@ fn nothing_is_read_before_it_is_committed() {
         0,
         "below the log end is legal"
     );
-    log.sync_round();
+    log.sync_round(0);
     assert_eq!(seen(&log), (2, 3, (1, 20), Some(1)));
     assert_eq!(ends(&log), [0, 2, 3, 3]);
 }
@@ -219,13 +219,13 @@ fn the_largest_committed_timestamp_is_found_below_uncommitted_ones() {
     for timestamp in [5, 3, 9, 9, 4, 2, 1, 7, 6, 8] {
         append(&log, plain(timestamp, &["committed"]));
     }
-    log.sync_round();
+    log.sync_round(0);
     for timestamp in 10..30 {
         append(&log, plain(timestamp, &["not yet"]));
     }
     let max = log.max_timestamp().unwrap().unwrap().header;
     assert_eq!((max.base_offset, max.max_timestamp), (2, 9));
-    log.sync_round();
+    log.sync_round(0);
     let max = log.max_timestamp().unwrap().unwrap().header;
     assert_eq!((max.base_offset, max.max_timestamp), (29, 29));
 }

@@ -175,7 +175,7 @@ fn check_nothing_ahead(what: &str, disk: &CrashDisk, full: &Told, config: LogCon
             append(&log, plain(1, &[&"other".repeat(200)]));
         }
     }
-    log.sync_round();
+    log.sync_round(0);
     drop(log);
     let left = disk.kill();
     let scanned = told(&without_checkpoint(&left), config).0;

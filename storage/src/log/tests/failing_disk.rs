@@ -47,7 +47,7 @@ fn check_poisoned(log: &Log, high_watermark: i64) {
     assert!(log.offsets().poisoned);
     let refused = log.append(plain(1, &["more"]), EPOCH, NOW_MS).unwrap_err();
     assert_eq!(refused.to_string(), "the log is poisoned by a failed sync");
-    assert!(!log.sync_round(), "there is no second try");
+    assert!(!log.sync_round(0), "there is no second try");
     let _ = log.checkpoint(NOW_MS).is_err();
     assert_eq!(ends(log)[2], high_watermark, "nothing more is acked");
     let visible = ends(log)[1];
@@ -68,7 +68,7 @@ fn those_who_wait_hear_of_a_poisoned_log() {
         let mut watch = log.watch();
         watch.mark_unchanged();
         disk.fail_sync(1);
-        assert!(!log.sync_round());
+        assert!(!log.sync_round(0));
         assert!(watch.has_changed().unwrap(), "{policy:?}");
         assert!(watch.borrow_and_update().poisoned, "{policy:?}");
     }
@@ -84,7 +84,7 @@ fn a_full_disk_refuses_the_append_and_changes_nothing() {
         append(&log, plain(1, &["a"]));
         let filler = "f".repeat(if rolls { 3000 } else { 10 });
         append(&log, plain(1, &[&filler]));
-        log.sync_round();
+        log.sync_round(0);
         let unit = held(header(2, 1), &[&"x".repeat(900), "held"], &[1], None);
         let need = unit.len_bytes();
         let before = (disk.files(), ends(&log), all_frames(&log));
@@ -103,7 +103,7 @@ fn a_full_disk_refuses_the_append_and_changes_nothing() {
         }
         disk.set_capacity(None);
         assert_eq!(append(&log, unit.clone()), 2);
-        log.sync_round();
+        log.sync_round(0);
         let (log, report) = try_open(&disk.crash(0), config(FlushPolicy::Ack)).unwrap();
         assert_eq!(report.cut_bytes, 0);
         assert_eq!(all_frames(&log)[2..], stamped(&unit, 2));
@@ -127,7 +127,7 @@ fn a_segment_that_could_not_be_made_is_not_in_the_way() {
         disk.set_capacity(None);
         append(&log, plain(1, &["small"]));
         append(&log, large);
-        log.sync_round();
+        log.sync_round(0);
         for left in [disk.crash(0), disk.crash(1), disk.kill()] {
             let (told, report) = told(&left, config);
             assert_eq!(told.ends, [0, 3, 3, 3], "room for {room}");
@@ -166,7 +166,7 @@ fn a_failed_append_that_cannot_be_undone_poisons_the_log() {
     let disk = empty_disk();
     let log = try_open(&disk, config(FlushPolicy::Ack)).unwrap().0;
     append(&log, plain(1, &["a"]));
-    log.sync_round();
+    log.sync_round(0);
     disk.stop_after(0);
     let unit = plain(1, &["b"]);
     let half = unit.len_bytes() / 2;

@@ -249,7 +249,7 @@ fn no_round_overtakes_one_that_still_syncs_an_earlier_segment() {
         assert!(disk.bytes(&segment_path(2)).is_some(), "the log rolled");
         thread::scope(|scope| {
             // As a checkpoint asks for one.
-            let other = scope.spawn(|| log.sync_round());
+            let other = scope.spawn(|| log.sync_round(0));
             pause(50);
             let seen = ends(&log);
             gate.open();

@@ -152,7 +152,7 @@ proptest! {
                     prop_assert_eq!(ends(&log), model.ends());
                     continue;
                 }
-                Step::Sync => prop_assert!(log.sync_round()),
+                Step::Sync => prop_assert!(log.sync_round(0)),
                 Step::Checkpoint => log.checkpoint(NOW_MS).unwrap(),
                 Step::Close => {
                     log.close(NOW_MS).unwrap();

@@ -78,7 +78,7 @@ fn live(disk: &CrashDisk, config: LogConfig, run: &mut Run) -> Result<(), String
             duplicate @ Appended::Duplicate { .. } => return Err(format!("{duplicate:?}")),
         }
         if i % 5 == 3 {
-            let synced = log.sync_round();
+            let synced = log.sync_round(0);
             run.saw(&log);
             if !synced {
                 return Err("the log is poisoned".into());
@@ -177,7 +177,7 @@ pub(super) fn check_goes_on(what: &str, left: &CrashDisk, config: LogConfig) {
         "{what}: what was told after an open is lost"
     );
     assert_eq!(append(&log, plain(1, &["after"])), opened_at, "{what}");
-    assert!(log.sync_round());
+    assert!(log.sync_round(0));
     let log = try_open(&left.crash(0), config).unwrap().0;
     assert_eq!(
         ends(&log)[3],

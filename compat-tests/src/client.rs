@@ -55,6 +55,17 @@ pub async fn create_topic(
     Ok(())
 }
 
+/// Deletes a topic.
+pub async fn delete_topic(brokers: &str, topic: &str) -> anyhow::Result<()> {
+    let admin: AdminClient<_> = ClientConfig::new()
+        .set("bootstrap.servers", brokers)
+        .create()?;
+    for result in admin.delete_topics(&[topic], &AdminOptions::new()).await? {
+        result.map_err(|(topic, code)| anyhow::anyhow!("deleting {topic}: {code}"))?;
+    }
+    Ok(())
+}
+
 /// Sends a record that is due at `due_ms`; returns its schedule id.
 pub async fn send_held(
     producer: &FutureProducer,

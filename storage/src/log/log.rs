@@ -327,14 +327,14 @@ impl Log {
         let config = *self.config.read();
         let (mark, producers, epochs, closed, active, manifest) = {
             let mut writer = self.writer.lock();
+            writer
+                .producers
+                .expire(now_ms, config.producer_id_expiration_ms);
             let is_fresh =
                 writer.checkpointed == Some(writer.next_offset) && writer.unindexed.is_empty();
             if writer.state != State::Open || is_fresh {
                 return Ok(());
             }
-            writer
-                .producers
-                .expire(now_ms, config.producer_id_expiration_ms);
             let active = Arc::clone(&writer.active);
             let index = active.index.read().clone();
             let mark = Committed {

@@ -1,0 +1,102 @@
+//! Data folders of every release are opened by every later one. Goal: records, reserved offsets, what fired and what waits are as
+//! they were written. Method: a copy of the folder, a start, and a look from outside. `CHRONOS_WRITE_FIXTURES=1` writes the
+//! folder of this release anew.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use compat_tests::{client, cluster::Broker, tool};
+use rdkafka::producer::FutureRecord;
+
+const RELEASES: [&str; 1] = ["v0.1.0"];
+/// The year 2100: this one waits in every run of this test.
+const FAR: i64 = 4_102_444_800_000;
+const PATIENCE: Duration = Duration::from_secs(10);
+const SETTINGS: [&str; 1] = ["schedule.max.delay.ms=9000000000000"];
+
+fn folder(release: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("fixtures")
+        .join(release)
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let name = entry.file_name();
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &to.join(&name));
+        } else if !name.to_string_lossy().starts_with("LOG") && name != "lock" && name != "LOCK" {
+            fs::copy(entry.path(), to.join(name)).unwrap();
+        }
+    }
+}
+
+/// Plain records, one that fired, one that waits, a topic that grew and one that was deleted.
+async fn write(release: &str) {
+    let mut broker = Broker::start(&SETTINGS).unwrap();
+    for topic in ["plain", "held", "gone"] {
+        client::create_topic(&broker.kafka, topic, &[("max.message.bytes", "100000")])
+            .await
+            .unwrap();
+    }
+    let producer = client::producer(&broker.kafka, PATIENCE).unwrap();
+    for i in 0..10 {
+        let value = format!("plain {i}");
+        let record = FutureRecord::<(), _>::to("plain").payload(&value);
+        producer.send(record, PATIENCE).await.unwrap();
+    }
+    let due = tool::now_ms() + 500;
+    client::send_held(&producer, "held", "fired", due)
+        .await
+        .unwrap();
+    client::send_held(&producer, "held", "waits", FAR)
+        .await
+        .unwrap();
+    tool::eventually(PATIENCE, || {
+        let found = client::read_all(&broker.kafka, "held", PATIENCE)?;
+        anyhow::ensure!(found.len() == 1);
+        Ok(())
+    })
+    .await
+    .unwrap();
+    client::delete_topic(&broker.kafka, "gone").await.unwrap();
+    broker.stop().unwrap();
+    let to = folder(release);
+    if to.exists() {
+        fs::remove_dir_all(&to).unwrap();
+    }
+    copy(&broker.data_dir(), &to);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn data_of_every_release_is_opened_and_is_what_it_was() {
+    if std::env::var_os("CHRONOS_WRITE_FIXTURES").is_some() {
+        write(RELEASES.last().unwrap()).await;
+    }
+    for release in RELEASES {
+        let temporary = tempfile::tempdir().unwrap();
+        copy(&folder(release), temporary.path());
+        let mut broker = Broker::start_with_data(temporary.path(), &SETTINGS).unwrap();
+        for _start in 0..2 {
+            let plain = client::read_all(&broker.kafka, "plain", PATIENCE).unwrap();
+            let values: Vec<_> = plain.iter().map(|f| (f.offset, f.value.clone())).collect();
+            let expected: Vec<_> = (0..10).map(|i| (i, format!("plain {i}"))).collect();
+            assert_eq!(values, expected, "{release}");
+            let held = client::read_all(&broker.kafka, "held", PATIENCE).unwrap();
+            let values: Vec<_> = held.iter().map(|f| (f.offset, f.value.as_str())).collect();
+            assert_eq!(values, [(2, "fired")], "{release}");
+            let (_, page) = tool::http_get(&broker.http, "/metrics").unwrap();
+            let waiting = "chronos_schedule_pending_messages{topic=\"held\"} 1";
+            assert!(page.contains(waiting), "{release}: {page}");
+            broker.kill().unwrap();
+            broker.restart().unwrap();
+        }
+        assert!(!broker.log().contains("WARN"), "{}", broker.log());
+    }
+}

@@ -32,8 +32,8 @@ test: verify ## everything that must hold: verify, unit, property, black-box, cl
 	@scripts/packages.sh tests
 	@$(ENV) scripts/clients.sh
 	$(call timed,build of tests,cargo build --workspace --all-targets --locked)
-	$(call timed,unit and property tests,cargo-nextest nextest run --locked --workspace --exclude compat-tests)
-	$(call timed,black-box client and fault tests,cargo-nextest nextest run --locked --package compat-tests)
+	$(call timed,unit and property tests,cargo-nextest nextest run --locked --workspace -E 'not package(compat-tests)')
+	$(call timed,black-box client and fault tests,cargo-nextest nextest run --locked --workspace -E 'package(compat-tests)')
 
 soak: build ## the same fault tests with long rounds (an hour or so)
 	@scripts/packages.sh tests

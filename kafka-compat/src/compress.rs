@@ -1,6 +1,6 @@
 //! Kafka's codecs, with a bound on what comes out: a small batch can announce gigabytes.
 
-use std::io::{self, Read, Write};
+use std::io::{Read, Write};
 
 use bytes::{Buf, Bytes};
 use thiserror::Error;
@@ -113,13 +113,6 @@ fn snappy_block(block: &[u8], cap: usize) -> Result<Vec<u8>, CompressError> {
 
 fn broken(error: impl std::fmt::Display) -> CompressError {
     CompressError::Broken(error.to_string())
-}
-
-/// For callers that stream.
-impl From<CompressError> for io::Error {
-    fn from(error: CompressError) -> Self {
-        Self::new(io::ErrorKind::InvalidData, error)
-    }
 }
 
 #[cfg(test)]

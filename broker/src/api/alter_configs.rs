@@ -15,22 +15,21 @@ use super::{
     auto_create::Refused,
     config_change::{self, Changes},
     error_code::Kafka,
+    repeated::repeated,
 };
 use crate::metadata::Topic;
 
 pub(super) async fn handle(broker: &Broker, request: AlterConfigsRequest) -> AlterConfigsResponse {
+    let resources = request.resources.iter();
+    let twice = repeated(resources.map(|r| (r.resource_type, r.resource_name.as_str())));
     let mut responses = Vec::with_capacity(request.resources.len());
     for resource in &request.resources {
-        let same = |other: &&AlterConfigsResource| {
-            (other.resource_type, &other.resource_name)
-                == (resource.resource_type, &resource.resource_name)
-        };
-        let changed = if request.resources.iter().filter(same).count() > 1 {
+        let named = (resource.resource_type, resource.resource_name.as_str());
+        let changed = if twice.contains(&named) {
             let why = "Each resource must appear at most once.".to_owned();
             Err((Kafka::InvalidRequest, why))
         } else {
             let keys: Vec<&str> = resource.configs.iter().map(|c| c.name.as_str()).collect();
-            let named = (resource.resource_type, resource.resource_name.as_str());
             let decide = |topic: &Topic| replace(resource, topic);
             config_change::change(broker, named, request.validate_only, &keys, decide).await
         };

@@ -77,18 +77,12 @@ pub(super) async fn create(broker: &Broker, wish: Wish) -> Result<TopicId, Refus
         assignments: replicas,
         configs: wish.configs,
     };
-    match broker.metadata.propose(command).await {
+    match broker.change_metadata(command).await {
         Ok(Outcome::TopicExists) => Err((
             Kafka::TopicAlreadyExists,
             format!("Topic '{}' already exists.", wish.name),
         )),
-        Ok(_) => {
-            broker
-                .registry
-                .reconciled_to(broker.metadata.image().version)
-                .await;
-            Ok(topic_id)
-        }
+        Ok(_) => Ok(topic_id),
         Err(error) => Err((error_code::of_metadata(&error), error.to_string())),
     }
 }

@@ -50,16 +50,12 @@ pub(super) async fn change(
         topic_id: topic.id,
         changes,
     };
-    match broker.metadata.propose(command).await {
+    match broker.change_metadata(command).await {
         Ok(Outcome::NoSuchTopic) => Err((
             Kafka::UnknownTopicOrPartition,
             format!("The topic '{name}' does not exist."),
         )),
-        Ok(_) => {
-            let version = broker.metadata.image().version;
-            broker.registry.reconciled_to(version).await;
-            Ok(())
-        }
+        Ok(_) => Ok(()),
         Err(error) => Err((error_code::of_metadata(&error), error.to_string())),
     }
 }

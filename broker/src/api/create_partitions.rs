@@ -13,6 +13,7 @@ use super::{
     Broker,
     auto_create::{PARTITIONS_MAX, Refused},
     error_code::{self, Kafka},
+    repeated::repeated,
 };
 use crate::metadata::Command;
 
@@ -21,13 +22,9 @@ pub(super) async fn handle(
     request: CreatePartitionsRequest,
 ) -> CreatePartitionsResponse {
     let mut results = Vec::with_capacity(request.topics.len());
-    for (at, topic) in request.topics.iter().enumerate() {
-        let twice = request
-            .topics
-            .iter()
-            .enumerate()
-            .any(|(i, t)| i != at && t.name == topic.name);
-        let grown = if twice {
+    let twice = repeated(request.topics.iter().map(|t| t.name.0.as_str()));
+    for topic in &request.topics {
+        let grown = if twice.contains(topic.name.0.as_str()) {
             Err((
                 Kafka::InvalidRequest,
                 "Duplicate topic in request.".to_owned(),
@@ -101,14 +98,8 @@ async fn grow(
         topic_id: topic.id,
         added,
     };
-    match broker.metadata.propose(command).await {
-        Ok(_) => {
-            broker
-                .registry
-                .reconciled_to(broker.metadata.image().version)
-                .await;
-            Ok(())
-        }
+    match broker.change_metadata(command).await {
+        Ok(_) => Ok(()),
         Err(error) => Err((error_code::of_metadata(&error), error.to_string())),
     }
 }

@@ -3,7 +3,7 @@
 //! Partitions and replication factor -1 mean the broker's defaults (KIP-464); a manual assignment must name this cluster's
 //! brokers; validate-only checks and changes nothing; v5 returns the configs, v7 the topic's id. Each topic is judged alone.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use kafka_compat::protocol::{
     messages::{
@@ -19,6 +19,7 @@ use super::{
     Broker,
     auto_create::{self, Refused, Wish},
     error_code::Kafka,
+    repeated::repeated,
 };
 use crate::topic_config;
 
@@ -27,17 +28,18 @@ pub(super) async fn handle(
     version: i16,
     request: CreateTopicsRequest,
 ) -> CreateTopicsResponse {
-    let mut times: HashMap<String, u32> = HashMap::new();
-    for topic in &request.topics {
-        *times.entry(topic.name.0.to_string()).or_default() += 1;
-    }
+    let names: Vec<String> = request
+        .topics
+        .iter()
+        .map(|t| t.name.0.to_string())
+        .collect();
+    // Each of them is refused once.
+    let twice = repeated(names.iter().map(String::as_str));
+    let mut not_yet_refused = twice.clone();
     let mut results = Vec::with_capacity(request.topics.len());
     for topic in request.topics {
-        let made = if times.get(topic.name.0.as_str()).is_some_and(|n| *n > 1) {
-            if results
-                .iter()
-                .any(|r: &CreatableTopicResult| r.name == topic.name)
-            {
+        let made = if twice.contains(topic.name.0.as_str()) {
+            if !not_yet_refused.remove(topic.name.0.as_str()) {
                 continue;
             }
             Err((Kafka::InvalidRequest, "Duplicate topic name.".to_owned()))

@@ -71,13 +71,8 @@ async fn delete(
     };
     let command = Command::DeleteTopic { topic_id: topic.id };
     broker
-        .metadata
-        .propose(command)
+        .change_metadata(command)
         .await
         .map_err(|e| error_code::of_metadata(&e))?;
-    broker
-        .registry
-        .reconciled_to(broker.metadata.image().version)
-        .await;
     Ok((topic.name.clone(), topic.id))
 }

@@ -22,6 +22,7 @@ mod list_offsets;
 mod lookup;
 mod metadata;
 mod produce;
+mod repeated;
 mod topic_name;
 
 use std::{sync::Arc, time::Duration};
@@ -36,8 +37,12 @@ use kafka_compat::{
 use scheduler::Clock;
 
 use crate::{
-    config::Config, ids::ProducerIds, metadata::Metadata, partition::Registry,
-    schedule::fire_loop::FireHandle, telemetry::Metrics,
+    config::Config,
+    ids::ProducerIds,
+    metadata::{Command, Metadata, MetadataError, Outcome},
+    partition::Registry,
+    schedule::fire_loop::FireHandle,
+    telemetry::Metrics,
 };
 
 /// What handlers work with. Everything in it is a handle.
@@ -59,6 +64,16 @@ pub struct Broker {
     pub clock: Arc<dyn Clock>,
     /// Counters.
     pub metrics: Arc<Metrics>,
+}
+
+impl Broker {
+    /// Changes the metadata, and returns when the partitions of this node have followed it.
+    async fn change_metadata(&self, command: Command) -> Result<Outcome, MetadataError> {
+        let outcome = self.metadata.propose(command).await?;
+        let version = self.metadata.image().version;
+        self.registry.reconciled_to(version).await;
+        Ok(outcome)
+    }
 }
 
 /// The connection's view of the broker.

@@ -16,6 +16,15 @@ impl LeaderEpochs {
         }
     }
 
+    /// The log starts at `log_start`: the term there begins with it, and those before are forgotten.
+    pub(super) fn start_at(&mut self, log_start: Offset) {
+        let after = self.0.partition_point(|(_, start)| *start <= log_start);
+        self.0.drain(..after.saturating_sub(1));
+        if let Some((_, start)) = self.0.first_mut().filter(|(_, s)| *s < log_start) {
+            *start = log_start;
+        }
+    }
+
     /// The largest term up to `epoch`, and where it ends; (-1, -1) where the log has none.
     pub(super) fn end_offset(&self, epoch: LeaderEpoch, log_end: Offset) -> (LeaderEpoch, Offset) {
         let after = self.0.partition_point(|(e, _)| *e <= epoch);
@@ -52,6 +61,11 @@ mod tests {
                 "{asked}"
             );
         }
+        epochs.start_at(Offset(12));
+        let expected = (LeaderEpoch(2), Offset(30));
+        assert_eq!(epochs.end_offset(LeaderEpoch(3), Offset(44)), expected);
+        let expected = (LeaderEpoch(-1), Offset(-1));
+        assert_eq!(epochs.end_offset(LeaderEpoch(1), Offset(44)), expected);
         let none = LeaderEpochs::default().end_offset(LeaderEpoch(0), Offset(0));
         assert_eq!(none, (LeaderEpoch(-1), Offset(-1)));
     }

@@ -6,12 +6,16 @@
 //! index/<first offset>.frames    runs of hidden frames, places of hidden and FIRE frames     derived
 //! index/manifest.json            segments, offsets, sizes, high watermark                    derived
 //! meta/checkpoint.json           up to where the log was synced and read: where recovery starts
+//! meta/log_start.json            where the log begins, once it does not with its first record
 //! meta/producers.snapshot        producer state at the checkpoint                            derived
 //! ```
 //! One writer at a time (a mutex held for one `pwritev`), any number of readers that never wait for it. What is durable is
 //! told by a `watch` of [`Offsets`]: `log_start <= visible_end <= high_watermark <= log_end`.
 
 mod checkpoint_file;
+mod checkpointing;
+mod commit;
+mod config;
 mod error;
 mod leader_epochs;
 #[expect(
@@ -24,6 +28,8 @@ mod offsets;
 mod producer_state;
 mod read;
 mod recovery;
+mod retention;
+mod roll;
 mod scan;
 mod segment;
 mod segment_index;
@@ -32,11 +38,13 @@ mod syncer;
 mod tests;
 mod unit;
 
+pub use config::{FlushPolicy, LogConfig};
 pub use error::{AppendError, OpenError, ReadError};
-pub use log::{FlushPolicy, Log, LogConfig, LogOptions};
+pub use log::{Log, LogOptions};
 pub use offsets::Offsets;
 pub use read::{Chunk, FileSlice, ReadResult, ReadUpTo};
 pub use recovery::RecoveryReport;
+pub use retention::{Retained, RetentionRules};
 pub use scan::{ScanItem, ScanStop, Scanner};
 pub use segment::{SEGMENT_HEADER_LEN, SegmentHeader};
 pub use syncer::{OnSync, Syncer};

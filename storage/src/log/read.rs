@@ -135,13 +135,14 @@ impl Log {
         Ok(None)
     }
 
-    /// The first visible batch, by offset, that has a timestamp of `timestamp` or more.
+    /// The first visible batch, by offset, that ends at `from` or later and has a timestamp of `timestamp` or more.
     pub fn first_batch_at_or_after_time(
         &self,
         timestamp: i64,
+        from: Offset,
     ) -> Result<Option<BatchView>, ReadError> {
         let committed = self.committed();
-        for segment in &self.segments_from(Offset(0)) {
+        for segment in &self.segments_from(from) {
             let Some(limit) = limit(segment, &committed) else {
                 break;
             };
@@ -150,11 +151,12 @@ impl Log {
                 if index.max_timestamp < timestamp {
                     continue;
                 }
-                index.position_for_time(timestamp)
+                let by_time = index.position_for_time(timestamp);
+                by_time.max(index.position_for_offset(from))
             };
             let mut found = None;
             for_each_visible(segment, start, limit, |position, header| {
-                if header.max_timestamp < timestamp {
+                if header.max_timestamp < timestamp || header.last_offset() < from.0 {
                     return ControlFlow::Continue(());
                 }
                 found = Some((position, *header));

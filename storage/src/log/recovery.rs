@@ -22,8 +22,10 @@ use super::{
     checkpoint_file::{self, Checkpoint},
     error::OpenError,
     leader_epochs::LeaderEpochs,
-    log::{LogOptions, create_segment},
+    log::LogOptions,
     producer_state::Producers,
+    retention::{self, LogStart},
+    roll::create_segment,
     scan::{ScanStop, Scanner, has_lost_sector, valid_batch_after},
     segment::{SEGMENT_HEADER_LEN, Segment, SegmentHeader, first_offset_of},
     segment_index::SegmentIndex,
@@ -66,11 +68,17 @@ pub(super) fn recover(options: &LogOptions) -> Result<(Recovered, RecoveryReport
         let path = options.dir.join(folder);
         disk.create_dir_all(&path).map_err(io_at(&path))?;
     }
+    let begins = LogStart::read(disk, &options.dir);
+    retention::sweep(disk, &options.dir, begins).map_err(io_at(&options.dir))?;
     let (mut files, half_made) = open_files(options)?;
     let mut report = RecoveryReport::default();
     if files.is_empty() {
         let header = SegmentHeader {
-            first_offset: half_made.as_ref().map_or(Offset(0), |(_, first)| *first),
+            first_offset: match (&half_made, begins) {
+                (Some((_, first)), _) => *first,
+                (None, Some(begins)) => Offset(begins.first_segment),
+                (None, None) => Offset(0),
+            },
             created_ms: options.now_ms,
             topic_id: options.topic_id,
             partition: options.partition,
@@ -88,7 +96,10 @@ pub(super) fn recover(options: &LogOptions) -> Result<(Recovered, RecoveryReport
         warn!(log = %options.dir.display(), "the checkpoint does not fit the log; the whole log is read");
     }
     let believed = start.is_some();
-    let recovered = replay(options, &files, start, &mut report)?;
+    let mut recovered = replay(options, &files, start, &mut report)?;
+    if let Some(begins) = begins {
+        begin_at(&mut recovered, Offset(begins.log_start), &files)?;
+    }
     if !believed {
         // The log may grow past the place that it speaks of: then it would seem to fit.
         checkpoint_file::remove(disk, &meta).map_err(io_at(&meta))?;
@@ -103,6 +114,25 @@ pub(super) fn recover(options: &LogOptions) -> Result<(Recovered, RecoveryReport
               log_end = recovered.next_offset.0, "log recovered");
     }
     Ok((recovered, report))
+}
+
+/// What lies below the log start stays unread, also where a pending record keeps its segment.
+fn begin_at(
+    recovered: &mut Recovered,
+    log_start: Offset,
+    files: &[SegmentFile],
+) -> Result<(), OpenError> {
+    if let Some(last) = files.last().filter(|_| log_start > recovered.next_offset) {
+        let why = format!(
+            "the log ends at offset {}, before its start at {log_start}",
+            recovered.next_offset
+        );
+        return Err(corrupt(&last.path, last.len, why));
+    }
+    recovered.log_start = recovered.log_start.max(log_start);
+    recovered.visible_end = recovered.visible_end.max(log_start);
+    recovered.epochs.start_at(recovered.log_start);
+    Ok(())
 }
 
 /// A segment file whose header was read.

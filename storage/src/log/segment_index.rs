@@ -163,6 +163,16 @@ impl SegmentIndex {
             .map_or(limit, |(start, _)| u64::from(*start).min(limit))
     }
 
+    /// Bytes of its visible batches.
+    pub(super) fn visible_bytes(&self) -> u64 {
+        let hidden: u64 = self
+            .runs
+            .iter()
+            .map(|(start, end)| u64::from(end - start))
+            .sum();
+        self.size.saturating_sub(SEGMENT_HEADER_LEN as u64 + hidden)
+    }
+
     /// Positions of hidden and FIRE frames.
     pub(super) fn specials(&self) -> &[u32] {
         &self.specials

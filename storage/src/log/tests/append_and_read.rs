@@ -143,7 +143,10 @@ fn a_long_run_of_hidden_frames_is_skipped_without_being_read() {
         );
     }
     let before = disk.counters();
-    let late = log.first_batch_at_or_after_time(3).unwrap().unwrap();
+    let late = log
+        .first_batch_at_or_after_time(3, Offset(0))
+        .unwrap()
+        .unwrap();
     assert_eq!(late.header.base_offset, 5_001);
     let bytes_read = disk.counters().bytes_read - before.bytes_read;
     assert!(bytes_read <= 400, "{bytes_read} bytes were read for a time");
@@ -189,7 +192,7 @@ fn nothing_is_read_before_it_is_committed() {
     assert_eq!(ends(&log), [0, 1, 1, 3]);
     let seen = |log: &Log| {
         let max = log.max_timestamp().unwrap().unwrap().header;
-        let after = log.first_batch_at_or_after_time(15).unwrap();
+        let after = log.first_batch_at_or_after_time(15, Offset(0)).unwrap();
         (
             visible_records(log, 0).len(),
             all_frames(log).len(),

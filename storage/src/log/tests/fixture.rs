@@ -199,7 +199,10 @@ fn check_content(log: &Log, frames: &[Bytes]) {
 
     let base = |b: Option<BatchView>| b.unwrap().header.base_offset;
     assert_eq!(
-        base(log.first_batch_at_or_after_time(1_700_000_000_250).unwrap()),
+        base(
+            log.first_batch_at_or_after_time(1_700_000_000_250, Offset(0))
+                .unwrap()
+        ),
         2
     );
     assert_eq!(base(log.max_timestamp().unwrap()), 11);

@@ -11,6 +11,7 @@ mod failing_disk;
 mod fixture;
 mod group_commit;
 mod model;
+mod retention;
 mod segments;
 mod torn_tail;
 mod workload;
@@ -360,7 +361,7 @@ fn told(disk: &CrashDisk, config: LogConfig) -> (Told, RecoveryReport) {
             .map(|(e, end)| (e.0, end.0))
             .collect(),
         times: (0..20)
-            .map(|t| base(log.first_batch_at_or_after_time(t).unwrap()))
+            .map(|t| base(log.first_batch_at_or_after_time(t, Offset(0)).unwrap()))
             .collect(),
         max_timestamp: base(log.max_timestamp().unwrap()),
         producers: producers(&disk, &log),

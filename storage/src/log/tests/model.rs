@@ -106,7 +106,7 @@ fn check(log: &Log, model: &Model) -> Result<(), TestCaseError> {
     }
     let after = |t: i64| model.visible().find(|b| b.header.max_timestamp >= t);
     for t in 0..20 {
-        let found = log.first_batch_at_or_after_time(t).unwrap();
+        let found = log.first_batch_at_or_after_time(t, Offset(0)).unwrap();
         prop_assert_eq!(found.as_ref().map(bytes), after(t).map(bytes), "time {}", t);
     }
     let max = model.visible().map(|b| b.header.max_timestamp).max();

@@ -4,16 +4,21 @@
 //! `--set key=value`. Names are Kafka's where Kafka has one. An unknown key stops the start.
 
 mod keys;
+mod live;
 mod load;
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    collections::HashMap,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 
-use storage::log::FlushPolicy;
-
-pub use keys::{KEYS, Key, Kind};
+pub use keys::{CODECS, KEYS, Key, Kind};
+pub use live::LiveConfig;
 pub use load::{ConfigError, Layer, Loaded, load};
 
-use crate::topic_config::ConfigEntry;
+use crate::topic_config::{ConfigEntry, Synonym, source};
 
 /// The node's settings, typed.
 #[derive(Clone, Debug)]
@@ -40,32 +45,32 @@ pub struct Config {
     pub socket_request_max_bytes: usize,
     /// `max.connections`
     pub max_connections: usize,
+    /// `max.connections.per.ip`
+    pub max_connections_per_ip: usize,
+    /// `max.connections.per.ip.overrides`
+    pub max_connections_overrides: HashMap<IpAddr, usize>,
+    /// `queued.max.request.bytes`; `None` no bound.
+    pub queued_max_request_bytes: Option<usize>,
+    /// `socket.listen.backlog.size`
+    pub listen_backlog: u32,
+    /// `max.incremental.fetch.session.cache.slots`
+    pub fetch_session_slots: usize,
     /// `connections.max.idle.ms`
     pub connections_max_idle: Duration,
     /// `fetch.max.bytes`
     pub fetch_max_bytes: usize,
     /// `max.request.partition.size.limit`
     pub max_request_partition_size_limit: usize,
-    /// `message.max.bytes`
-    pub message_max_bytes: usize,
-    /// `log.segment.bytes`
-    pub segment_bytes: u32,
-    /// `log.roll.ms`
+    /// `log.roll.ms`, else hours
     pub segment_ms: i64,
-    /// `log.index.interval.bytes`
-    pub index_interval_bytes: u32,
-    /// `log.message.timestamp.type` is LogAppendTime.
-    pub log_append_time: bool,
-    /// `log.message.timestamp.before.max.ms`
-    pub timestamp_before_max_ms: i64,
-    /// `log.message.timestamp.after.max.ms`
-    pub timestamp_after_max_ms: i64,
-    /// `min.insync.replicas`
-    pub min_insync_replicas: i32,
+    /// `log.retention.ms`, else minutes, else hours; -1 for ever
+    pub retention_ms: i64,
+    /// `log.retention.check.interval.ms`
+    pub retention_check_interval: Duration,
     /// `producer.id.expiration.ms`
     pub producer_id_expiration_ms: i64,
-    /// `flush.policy` and `flush.interval.ms`
-    pub flush_policy: FlushPolicy,
+    /// `flush.interval.ms`
+    pub flush_interval: Duration,
     /// `log.flush.offset.checkpoint.interval.ms`
     pub checkpoint_interval: Duration,
     /// `schedule.max.delay.ms`
@@ -82,17 +87,12 @@ impl Config {
         if listen.ip().is_unspecified() && advertised.is_none() {
             return Err(l.invalid(
                 "advertised.listeners",
-                "an address that clients can reach, when listeners binds all addresses",
+                "allowed is an address that clients can reach, when listeners binds all addresses",
             ));
         }
         if !listen.ip().is_loopback() && !l.flag("insecure.listen.anywhere")? {
-            return Err(l.invalid("listeners", "a loopback address: there is no authentication yet (insecure.listen.anywhere=true overrides)"));
+            return Err(l.invalid("listeners", "allowed is a loopback address: there is no authentication yet (insecure.listen.anywhere=true overrides)"));
         }
-        let flush_policy = match l.text("flush.policy") {
-            "ack" => FlushPolicy::Ack,
-            "interval" => FlushPolicy::Interval(l.millis("flush.interval.ms")?),
-            _ => FlushPolicy::Os,
-        };
         Ok(Self {
             node_id: l.number("node.id")?,
             listen,
@@ -105,19 +105,22 @@ impl Config {
             delete_topic_enable: l.flag("delete.topic.enable")?,
             socket_request_max_bytes: l.number("socket.request.max.bytes")?,
             max_connections: l.number("max.connections")?,
+            max_connections_per_ip: l.number("max.connections.per.ip")?,
+            max_connections_overrides: overrides(l)?,
+            queued_max_request_bytes: l.number::<i64>("queued.max.request.bytes")?.try_into().ok(),
+            listen_backlog: l.number("socket.listen.backlog.size")?,
+            fetch_session_slots: l.number("max.incremental.fetch.session.cache.slots")?,
             connections_max_idle: l.millis("connections.max.idle.ms")?,
             fetch_max_bytes: l.number("fetch.max.bytes")?,
             max_request_partition_size_limit: l.number("max.request.partition.size.limit")?,
-            message_max_bytes: l.number("message.max.bytes")?,
-            segment_bytes: l.number("log.segment.bytes")?,
-            segment_ms: l.number("log.roll.ms")?,
-            index_interval_bytes: l.number("log.index.interval.bytes")?,
-            log_append_time: l.text("log.message.timestamp.type") == "LogAppendTime",
-            timestamp_before_max_ms: l.number("log.message.timestamp.before.max.ms")?,
-            timestamp_after_max_ms: l.number("log.message.timestamp.after.max.ms")?,
-            min_insync_replicas: l.number("min.insync.replicas")?,
+            segment_ms: match l.optional("log.roll.ms")? {
+                Some(ms) => ms,
+                None => l.number::<i64>("log.roll.hours")?.saturating_mul(HOUR_MS),
+            },
+            retention_ms: retention(l)?,
+            retention_check_interval: l.millis("log.retention.check.interval.ms")?,
             producer_id_expiration_ms: l.number("producer.id.expiration.ms")?,
-            flush_policy,
+            flush_interval: l.millis("flush.interval.ms")?,
             checkpoint_interval: l.millis("log.flush.offset.checkpoint.interval.ms")?,
             schedule_max_delay_ms: l.number("schedule.max.delay.ms")?,
             loaded,
@@ -129,29 +132,100 @@ impl Config {
         &self.loaded
     }
 
+    /// The same, with what clients changed while the node runs.
+    pub fn with_dynamic(
+        &self,
+        all: &std::collections::BTreeMap<String, String>,
+        this: &std::collections::BTreeMap<String, String>,
+    ) -> Result<Self, ConfigError> {
+        Self::new(self.loaded.with_dynamic(all, this))
+    }
+
+    /// Whether every setting has the same value.
+    pub fn is_same_as(&self, other: &Self) -> bool {
+        self.loaded.iter().eq(other.loaded.iter())
+    }
+
     /// Every setting, as DescribeConfigs tells it.
     pub fn describe(&self) -> Vec<ConfigEntry> {
-        KEYS.iter()
-            .map(|key| {
-                let (value, layer) = self.loaded.get(key.name);
-                ConfigEntry {
-                    name: key.name.to_owned(),
-                    value: Some(value.to_owned()),
-                    read_only: true,
-                    source: if layer == Layer::Default { 5 } else { 4 },
-                    sensitive: false,
-                    synonyms: Vec::new(),
-                    config_type: key.kind.kafka_type(),
-                    doc: key.doc.to_owned(),
-                }
+        KEYS.iter().map(|key| self.entry(key)).collect()
+    }
+
+    fn entry(&self, key: &Key) -> ConfigEntry {
+        let shown = |value: &str| {
+            let unset = value.is_empty() && !matches!(key.kind, Kind::Text);
+            (!unset).then(|| value.to_owned())
+        };
+        let (value, layer) = self.loaded.get(key.name);
+        let synonyms = self.loaded.layers(key.name).filter_map(|(value, layer)| {
+            shown(value).map(|value| Synonym {
+                name: key.name.to_owned(),
+                value: Some(value),
+                source: source_of(layer),
             })
-            .collect()
+        });
+        ConfigEntry {
+            name: key.name.to_owned(),
+            value: shown(value),
+            read_only: !key.dynamic,
+            source: source_of(layer),
+            sensitive: false,
+            synonyms: synonyms.collect(),
+            config_type: key.kind.kafka_type(),
+            doc: key.doc.to_owned(),
+        }
+    }
+
+    /// The values of a key by layer, the one that counts first, as DescribeConfigs tells them.
+    pub fn synonyms(&self, name: &str) -> Vec<Synonym> {
+        let key = KEYS.iter().find(|key| key.name == name);
+        key.map_or_else(Vec::new, |key| self.entry(key).synonyms)
     }
 
     /// The value of a key, as text.
     pub fn text(&self, key: &str) -> (&str, Layer) {
         self.loaded.get(key)
     }
+}
+
+const HOUR_MS: i64 = 3_600_000;
+const MINUTE_MS: i64 = 60_000;
+
+/// Kafka's number for a layer.
+fn source_of(layer: Layer) -> i8 {
+    match layer {
+        Layer::Default => source::DEFAULT,
+        Layer::File | Layer::Env | Layer::Flag => source::STATIC_BROKER,
+        Layer::DynamicDefault => source::DYNAMIC_DEFAULT_BROKER,
+        Layer::DynamicBroker => source::DYNAMIC_BROKER,
+    }
+}
+
+fn retention(l: &Loaded) -> Result<i64, ConfigError> {
+    let in_ms = |n: i64, unit: i64| if n < 0 { -1 } else { n.saturating_mul(unit) };
+    if let Some(ms) = l.optional("log.retention.ms")? {
+        return Ok(ms);
+    }
+    if let Some(minutes) = l.optional("log.retention.minutes")? {
+        return Ok(in_ms(minutes, MINUTE_MS));
+    }
+    Ok(in_ms(l.number("log.retention.hours")?, HOUR_MS))
+}
+
+fn overrides(l: &Loaded) -> Result<HashMap<IpAddr, usize>, ConfigError> {
+    let key = "max.connections.per.ip.overrides";
+    let pairs = l
+        .text(key)
+        .split(',')
+        .filter(|pair| !pair.trim().is_empty());
+    pairs
+        .map(|pair| {
+            let parsed = pair.trim().rsplit_once(':');
+            parsed
+                .and_then(|(ip, count)| Some((ip.parse().ok()?, count.parse().ok()?)))
+                .ok_or_else(|| l.invalid(key, "allowed is ADDRESS:COUNT, separated by commas"))
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -168,8 +242,7 @@ mod tests {
     #[test]
     fn the_defaults_are_kafkas_and_valid() {
         let c = config(&[]).unwrap();
-        assert_eq!((c.message_max_bytes, c.segment_bytes), (1_048_588, 1 << 30));
-        assert_eq!(c.flush_policy, FlushPolicy::Ack);
+        assert_eq!((c.retention_ms, c.segment_ms), (604_800_000, 604_800_000));
         assert_eq!(c.listen.to_string(), "127.0.0.1:9092");
         assert_eq!(c.describe().len(), KEYS.len());
     }
@@ -179,25 +252,25 @@ mod tests {
         let c = config(&[
             "node.id=7",
             "num.partitions=9",
-            "message.max.bytes=77",
-            "log.segment.bytes=1048577",
-            "flush.policy=interval",
+            "max.connections.per.ip.overrides=127.0.0.2:5,127.0.0.3:6",
+            "log.retention.minutes=2",
+            "log.roll.ms=8",
             "flush.interval.ms=12",
             "schedule.max.delay.ms=5",
-            "log.message.timestamp.type=LogAppendTime",
             "auto.create.topics.enable=false",
         ])
         .unwrap();
+        assert_eq!((c.node_id, c.num_partitions), (7, 9));
+        assert_eq!(c.flush_interval, Duration::from_millis(12));
         assert_eq!(
-            (c.node_id, c.num_partitions, c.message_max_bytes),
-            (7, 9, 77)
+            (c.schedule_max_delay_ms, c.segment_ms, c.retention_ms),
+            (5, 8, 120_000)
         );
         assert_eq!(
-            c.flush_policy,
-            FlushPolicy::Interval(Duration::from_millis(12))
+            c.max_connections_overrides[&"127.0.0.3".parse().unwrap()],
+            6
         );
-        assert_eq!((c.schedule_max_delay_ms, c.segment_bytes), (5, 1_048_577));
-        assert!(c.log_append_time && !c.auto_create_topics_enable);
+        assert!(!c.auto_create_topics_enable);
     }
 
     #[test]
@@ -209,19 +282,19 @@ mod tests {
             ),
             (
                 "num.partitions=0",
-                "num.partitions=0 (from --set): allowed is 1 to 10000",
+                "num.partitions=0 (from --set): Value must be at least 1",
             ),
             (
                 "num.partitions=x",
-                "num.partitions=x (from --set): allowed is 1 to 10000",
+                "num.partitions=x (from --set): Not a number of type INT",
             ),
             (
                 "flush.policy=never",
-                "flush.policy=never (from --set): allowed is ack, interval, os",
+                "flush.policy=never (from --set): String must be one of: ack, interval, os",
             ),
             (
                 "auto.create.topics.enable=yes",
-                "auto.create.topics.enable=yes (from --set): allowed is true, false",
+                "auto.create.topics.enable=yes (from --set): Expected value to be either true or false",
             ),
             (
                 "listeners=PLAINTEXT://8.8.8.8:1",
@@ -240,6 +313,26 @@ mod tests {
     }
 
     #[test]
+    fn what_clients_change_counts_before_the_rest_and_is_shown_by_layer() {
+        let start = config(&["message.max.bytes=5"]).unwrap();
+        let map = |value: &str| [("message.max.bytes".to_owned(), value.to_owned())].into();
+        let changed = start.with_dynamic(&map("6"), &map("7")).unwrap();
+        assert_eq!(
+            changed.text("message.max.bytes"),
+            ("7", Layer::DynamicBroker)
+        );
+        let sources = |c: &Config| {
+            c.synonyms("message.max.bytes")
+                .iter()
+                .map(|s| s.source)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(sources(&changed), [2, 3, 4, 5]);
+        let back = changed.with_dynamic(&map("6"), &[].into()).unwrap();
+        assert_eq!(back.text("message.max.bytes"), ("6", Layer::DynamicDefault));
+    }
+
+    #[test]
     fn later_layers_win() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("c.toml");
@@ -250,10 +343,7 @@ mod tests {
         .unwrap();
         let env = [("CHRONOS_NUM_PARTITIONS".to_owned(), "5".to_owned())];
         let c = Config::new(load(Some(&file), &env, &["node.id=8".into()]).unwrap()).unwrap();
-        assert_eq!(
-            (c.num_partitions, c.node_id, c.message_max_bytes),
-            (5, 8, 44)
-        );
+        assert_eq!((c.num_partitions, c.node_id), (5, 8));
         assert_eq!(c.text("message.max.bytes"), ("44", Layer::File));
         std::fs::write(&file, "nope = 1").unwrap();
         assert!(

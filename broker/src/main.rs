@@ -7,7 +7,8 @@ use broker::{
     cli::{Cli, Command, ConfigCommand, Settings},
     config::{self, Config, ConfigError},
     node::Node,
-    telemetry, wal,
+    telemetry::Loggers,
+    wal,
 };
 use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
@@ -69,12 +70,12 @@ fn read_config(settings: &Settings) -> Result<Config, ConfigError> {
 }
 
 fn run(config: Config) -> anyhow::Result<()> {
-    telemetry::init_logs(config.text("log.format").0 == "json");
+    let loggers = Loggers::start(config.text("log.format").0 == "json");
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        let node = Node::start(config).await?;
+        let node = Node::start(config, loggers).await?;
         announce(&node);
         let mut terminate = signal(SignalKind::terminate()).context("hearing SIGTERM")?;
         tokio::select! {

@@ -12,23 +12,26 @@ use tokio::{
     net::TcpListener,
     sync::watch,
     task::{JoinHandle, JoinSet},
-    time::timeout,
+    time::{Instant, timeout},
 };
 use tracing::{error, info};
 
 use crate::{
-    api::{Broker, KafkaService},
-    config::Config,
+    api::{Broker, FetchSessions, KafkaService},
+    config::{Config, LiveConfig},
     http,
     ids::ProducerIds,
     metadata::{Command, Metadata, MetadataOptions},
     partition::{Registry, RegistryOptions},
     schedule::fire_loop::{FireHandle, FireLoop},
-    telemetry::Metrics,
+    telemetry::{Loggers, Metrics},
 };
 
 /// Threads that sync: two, so that one slow log does not hold up all.
 const SYNC_THREADS: usize = 2;
+
+/// Removed files whose delay is over are looked for this often.
+const REAP_EVERY: Duration = Duration::from_secs(1);
 
 /// A partition that could not be opened or removed for a passing reason is tried again after this.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
@@ -51,8 +54,9 @@ pub struct Node {
 
 impl Node {
     /// Starts a node; clients are served when this returns.
-    pub async fn start(config: Config) -> anyhow::Result<Self> {
-        let config = Arc::new(config);
+    pub async fn start(config: Config, loggers: Loggers) -> anyhow::Result<Self> {
+        let live = LiveConfig::new(config);
+        let config = live.get();
         let data_dir = Arc::new(DataDir::open(&config.data_dir, config.node_id)?);
         let kafka = bind(config.listen, "listeners").await?;
         let http = bind(config.http_listen, "http.listen").await?;
@@ -82,7 +86,7 @@ impl Node {
                 Some(Arc::new(move |took| on_sync.synced(took))),
             )?,
             clock: Arc::clone(&clock),
-            config: Arc::clone(&config),
+            config: live.clone(),
             fire: fire.clone(),
             metrics: Arc::clone(&metrics),
         }));
@@ -100,8 +104,11 @@ impl Node {
         });
         let broker = Arc::new(Broker {
             node_id: config.node_id,
-            config: Arc::clone(&config),
+            log_dir: std::path::absolute(&config.data_dir)?.display().to_string(),
+            config: live.clone(),
+            loggers,
             metadata: metadata.clone(),
+            fetch_sessions: FetchSessions::default(),
             registry: Arc::clone(&registry),
             fire,
             producer_ids: ProducerIds::default(),
@@ -132,8 +139,9 @@ impl Node {
         tasks.spawn(checkpoints(
             Arc::clone(&registry),
             config.checkpoint_interval,
-            stopped,
+            stopped.clone(),
         ));
+        tasks.spawn(retention(Arc::clone(&registry), live, stopped));
         let reconcile = tokio::spawn(follow(Arc::clone(&registry), metadata.clone()));
         Ok(Self {
             kafka: kafka_at,
@@ -208,6 +216,38 @@ async fn checkpoints(registry: Arc<Registry>, every: Duration, mut stopped: watc
         let registry = Arc::clone(&registry);
         if let Err(error) = tokio::task::spawn_blocking(move || registry.checkpoint()).await {
             error!(%error, "checkpoints failed");
+        }
+    }
+}
+
+/// Looks for what may go every `log.retention.check.interval.ms`, and removes files whose delay is over.
+async fn retention(
+    registry: Arc<Registry>,
+    config: LiveConfig,
+    mut stopped: watch::Receiver<bool>,
+) {
+    let mut looked = Instant::now();
+    loop {
+        let every = config.get().retention_check_interval;
+        tokio::select! {
+            biased;
+            _ = stopped.wait_for(|stop| *stop) => return,
+            () = tokio::time::sleep(every.min(REAP_EVERY)) => {}
+        }
+        let look = looked.elapsed() >= every;
+        if look {
+            looked = Instant::now();
+        }
+        let registry = Arc::clone(&registry);
+        let task = move || {
+            if look {
+                registry.retain();
+            } else {
+                registry.reap();
+            }
+        };
+        if let Err(error) = tokio::task::spawn_blocking(task).await {
+            error!(%error, "retention failed");
         }
     }
 }

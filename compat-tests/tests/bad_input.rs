@@ -128,7 +128,7 @@ async fn batches_that_a_broker_refuses_get_kafkas_code_and_change_nothing() {
     );
     let mut bomb = good[..61].to_vec();
     bomb[22] |= 1;
-    bomb.extend(compress::compress(1, &vec![0; 200 << 20]).unwrap());
+    bomb.extend(compress::compress(compress::Codec::Gzip(-1), &vec![0; 200 << 20]).unwrap());
     let cases: [(&str, Vec<u8>, i16); 15] = [
         ("no batch", Vec::new(), 87),
         ("bad checksum", with(good.len() - 1, b'X'), 2),

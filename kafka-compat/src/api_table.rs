@@ -25,29 +25,51 @@ const fn api(key: ApiKey, min: i16, max: i16) -> Api {
     }
 }
 
-/// In the order of their keys. Each range is that of Apache Kafka 4.3, as far as the codec goes.
-pub const APIS: [Api; 15] = [
+/// In the order of their keys. Each range is that of Apache Kafka 4.3.
+pub const APIS: [Api; 26] = [
     Api {
         listed_min: 0,
         ..api(ApiKey::Produce, 3, 13)
     },
     api(ApiKey::Fetch, 4, 18),
-    api(ApiKey::ListOffsets, 1, 10),
+    api(ApiKey::ListOffsets, 1, 11),
     api(ApiKey::Metadata, 0, 13),
     api(ApiKey::FindCoordinator, 0, 6),
     api(ApiKey::ApiVersions, 0, 4),
     api(ApiKey::CreateTopics, 2, 7),
     api(ApiKey::DeleteTopics, 1, 6),
+    api(ApiKey::DeleteRecords, 0, 2),
     api(ApiKey::InitProducerId, 0, 5),
+    api(ApiKey::OffsetForLeaderEpoch, 2, 4),
     api(ApiKey::DescribeConfigs, 1, 4),
     api(ApiKey::AlterConfigs, 0, 2),
+    api(ApiKey::AlterReplicaLogDirs, 1, 2),
+    api(ApiKey::DescribeLogDirs, 1, 5),
     api(ApiKey::CreatePartitions, 0, 3),
+    api(ApiKey::ElectLeaders, 0, 2),
     api(ApiKey::IncrementalAlterConfigs, 0, 1),
+    api(ApiKey::AlterPartitionReassignments, 0, 1),
+    api(ApiKey::ListPartitionReassignments, 0, 0),
+    api(ApiKey::DescribeQuorum, 0, 2),
+    api(ApiKey::UpdateFeatures, 0, 2),
     api(ApiKey::DescribeCluster, 0, 2),
+    api(ApiKey::DescribeProducers, 0, 0),
+    api(ApiKey::ListConfigResources, 0, 1),
     api(ApiKey::DescribeTopicPartitions, 0, 0),
 ];
 
 /// The row of an API key, if it is answered.
 pub fn find(key: i16) -> Option<&'static Api> {
     APIS.iter().find(|api| api.key as i16 == key)
+}
+
+/// The codec's name for a version: where the codec stops below Kafka, the version whose requests have the same bytes.
+pub(crate) fn codec_version(key: ApiKey, version: i16) -> i16 {
+    match key {
+        // v11 allows one more special timestamp.
+        ApiKey::ListOffsets => version.min(10),
+        // v5 adds a field to the answer: see `log_dirs_response`.
+        ApiKey::DescribeLogDirs => version.min(4),
+        _ => version,
+    }
 }

@@ -24,6 +24,46 @@ pub enum CompressError {
     Broken(String),
 }
 
+/// A codec with its level.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Codec {
+    /// Not compressed.
+    None,
+    /// gzip; -1 is its own default level.
+    Gzip(i32),
+    /// snappy, in xerial's framing.
+    Snappy,
+    /// lz4, in its frame format.
+    Lz4(i32),
+    /// zstd.
+    Zstd(i32),
+}
+
+impl Codec {
+    /// The codec of that number, at its default level.
+    pub fn of(id: u8) -> Option<Self> {
+        Some(match id {
+            0 => Self::None,
+            1 => Self::Gzip(-1),
+            2 => Self::Snappy,
+            3 => Self::Lz4(0),
+            4 => Self::Zstd(0),
+            _ => return None,
+        })
+    }
+
+    /// Its number in a batch's attributes.
+    pub fn id(self) -> u8 {
+        match self {
+            Self::None => 0,
+            Self::Gzip(_) => 1,
+            Self::Snappy => 2,
+            Self::Lz4(_) => 3,
+            Self::Zstd(_) => 4,
+        }
+    }
+}
+
 /// Decompresses, to at most `cap` bytes.
 pub fn decompress(codec: u8, bytes: &Bytes, cap: usize) -> Result<Bytes, CompressError> {
     match codec {
@@ -37,15 +77,17 @@ pub fn decompress(codec: u8, bytes: &Bytes, cap: usize) -> Result<Bytes, Compres
 }
 
 /// Compresses.
-pub fn compress(codec: u8, bytes: &[u8]) -> Result<Vec<u8>, CompressError> {
+pub fn compress(codec: Codec, bytes: &[u8]) -> Result<Vec<u8>, CompressError> {
     match codec {
-        0 => Ok(bytes.to_vec()),
-        1 => {
-            let mut w = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        Codec::None => Ok(bytes.to_vec()),
+        Codec::Gzip(level) => {
+            let level = u32::try_from(level)
+                .map_or_else(|_| flate2::Compression::default(), flate2::Compression::new);
+            let mut w = flate2::write::GzEncoder::new(Vec::new(), level);
             w.write_all(bytes).map_err(broken)?;
             w.finish().map_err(broken)
         }
-        2 => {
+        Codec::Snappy => {
             let mut out = XERIAL_HEADER.to_vec();
             let mut encoder = snap::raw::Encoder::new();
             for block in bytes.chunks(XERIAL_BLOCK) {
@@ -56,8 +98,9 @@ pub fn compress(codec: u8, bytes: &[u8]) -> Result<Vec<u8>, CompressError> {
             }
             Ok(out)
         }
-        3 => {
+        Codec::Lz4(level) => {
             let mut w = lz4::EncoderBuilder::new()
+                .level(u32::try_from(level).unwrap_or(0))
                 .block_mode(lz4::BlockMode::Independent)
                 .build(Vec::new())
                 .map_err(broken)?;
@@ -66,8 +109,7 @@ pub fn compress(codec: u8, bytes: &[u8]) -> Result<Vec<u8>, CompressError> {
             done.map_err(broken)?;
             Ok(out)
         }
-        4 => zstd::encode_all(bytes, 0).map_err(broken),
-        other => Err(CompressError::Codec(other)),
+        Codec::Zstd(level) => zstd::encode_all(bytes, level).map_err(broken),
     }
 }
 
@@ -124,8 +166,18 @@ mod tests {
         let plain: Vec<u8> = (0..200_000u32)
             .map(|i| u8::try_from(i % 251).unwrap())
             .collect();
-        for codec in 0..=4 {
+        let codecs = [
+            Codec::None,
+            Codec::Gzip(-1),
+            Codec::Gzip(9),
+            Codec::Snappy,
+            Codec::Lz4(9),
+            Codec::Zstd(3),
+            Codec::Zstd(-5),
+        ];
+        for codec in codecs {
             let packed = Bytes::from(compress(codec, &plain).unwrap());
+            let codec = codec.id();
             assert_eq!(
                 decompress(codec, &packed, plain.len()).unwrap(),
                 plain,
@@ -139,7 +191,8 @@ mod tests {
                 );
             }
         }
-        assert!(matches!(compress(5, b""), Err(CompressError::Codec(5))));
+        let unknown = decompress(5, &Bytes::new(), 9);
+        assert!(matches!(unknown, Err(CompressError::Codec(5))));
     }
 
     #[test]

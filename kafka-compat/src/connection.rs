@@ -6,7 +6,13 @@
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
-use kafka_protocol::messages::{ApiKey, ApiVersionsResponse, api_versions_response::ApiVersion};
+use kafka_protocol::{
+    messages::{
+        ApiKey, ApiVersionsResponse,
+        api_versions_response::{ApiVersion, FinalizedFeatureKey, SupportedFeatureKey},
+    },
+    protocol::StrBytes,
+};
 use storage::log::{Chunk, FileSlice};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, Interest},
@@ -21,6 +27,7 @@ use tracing::{debug, warn};
 
 use crate::{
     api_table::{self, APIS},
+    features::FEATURES,
     frame,
     header::RequestHeader,
     request::{Request, RequestBody},
@@ -152,7 +159,13 @@ async fn answer<S: Service>(
     let body = RequestBody::decode(row.key, version, frame)
         .map_err(|e| format!("{:?} version {version}: {e}", row.key))?;
     if let RequestBody::ApiVersions(_) = body {
-        return pending(version, Reply::Now(api_versions(0).into()));
+        let answer = api_versions(0);
+        let answer = if version >= 3 {
+            features(answer)
+        } else {
+            answer
+        };
+        return pending(version, Reply::Now(answer.into()));
     }
     let request = Request {
         api: row.key,
@@ -172,6 +185,26 @@ async fn answer<S: Service>(
 }
 
 const UNSUPPORTED_VERSION: i16 = 35;
+
+/// Features go with what is understood only: an old client that asks in another way gets the list alone.
+fn features(answer: ApiVersionsResponse) -> ApiVersionsResponse {
+    let supported = FEATURES.iter().map(|f| {
+        SupportedFeatureKey::default()
+            .with_name(StrBytes::from_static_str(f.name))
+            .with_min_version(f.min)
+            .with_max_version(f.max)
+    });
+    let finalized = FEATURES.iter().map(|f| {
+        FinalizedFeatureKey::default()
+            .with_name(StrBytes::from_static_str(f.name))
+            .with_min_version_level(f.max)
+            .with_max_version_level(f.max)
+    });
+    answer
+        .with_supported_features(supported.collect())
+        .with_finalized_features_epoch(0)
+        .with_finalized_features(finalized.collect())
+}
 
 fn api_versions(error_code: i16) -> ApiVersionsResponse {
     let keys = APIS.iter().map(|api| {

@@ -8,14 +8,34 @@ use storage::{log::Chunk, units::TopicId};
 
 const FLEXIBLE: i16 = 12;
 const TOPIC_IDS: i16 = 13;
+const NODE_ENDPOINTS: i16 = 16;
 
 /// A Fetch answer.
 #[derive(Debug, Default)]
 pub struct FetchBody {
     /// An error of the whole request (v7).
     pub error_code: i16,
+    /// The session that the client may go on with; 0 none.
+    pub session_id: i32,
+    /// The client asked for committed records only: then it gets a list of aborted transactions, an empty one.
+    pub has_transactions: bool,
     /// Per topic.
     pub topics: Vec<FetchTopicBody>,
+    /// Where the leaders named in it are (v16).
+    pub nodes: Vec<NodeEndpoint>,
+}
+
+/// A broker's address.
+#[derive(Clone, Debug)]
+pub struct NodeEndpoint {
+    /// Its id.
+    pub id: i32,
+    /// Where clients reach it.
+    pub host: String,
+    /// Where clients reach it.
+    pub port: i32,
+    /// Its rack.
+    pub rack: Option<String>,
 }
 
 /// A topic's part.
@@ -44,6 +64,8 @@ pub struct FetchPartitionBody {
     pub log_start_offset: i64,
     /// Where the client's log and ours part: epoch and its end (v12).
     pub diverging_epoch: Option<(i32, i64)>,
+    /// Who leads and its epoch, where the client asked the wrong one (v12).
+    pub current_leader: Option<(i32, i32)>,
     /// The records.
     pub chunks: Vec<Chunk>,
 }
@@ -57,6 +79,7 @@ impl Default for FetchPartitionBody {
             last_stable_offset: -1,
             log_start_offset: -1,
             diverging_epoch: None,
+            current_leader: None,
             chunks: Vec::new(),
         }
     }
@@ -67,7 +90,7 @@ impl FetchBody {
     pub fn error(code: i16) -> Self {
         Self {
             error_code: code,
-            topics: Vec::new(),
+            ..Self::default()
         }
     }
 
@@ -92,7 +115,7 @@ impl FetchBody {
         w.buffer.put_i32(0);
         if version >= 7 {
             w.buffer.put_i16(self.error_code);
-            w.buffer.put_i32(0);
+            w.buffer.put_i32(self.session_id);
         }
         w.length(self.topics.len(), 4);
         for topic in self.topics {
@@ -104,11 +127,15 @@ impl FetchBody {
             }
             w.length(topic.partitions.len(), 4);
             for partition in topic.partitions {
-                w.partition(partition, version);
+                w.partition(partition, version, self.has_transactions);
             }
             w.no_tags();
         }
-        w.no_tags();
+        if version >= NODE_ENDPOINTS && !self.nodes.is_empty() {
+            w.nodes(&self.nodes);
+        } else {
+            w.no_tags();
+        }
         w.flush();
     }
 }
@@ -136,7 +163,7 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    fn partition(&mut self, p: FetchPartitionBody, version: i16) {
+    fn partition(&mut self, p: FetchPartitionBody, version: i16, has_transactions: bool) {
         self.buffer.put_i32(p.index);
         self.buffer.put_i16(p.error_code);
         self.buffer.put_i64(p.high_watermark);
@@ -144,8 +171,14 @@ impl Writer<'_> {
         if version >= 5 {
             self.buffer.put_i64(p.log_start_offset);
         }
-        // No transactions yet: an empty list of aborted ones.
-        self.length(0, 4);
+        // No transactions yet: an empty list of aborted ones, or none where they were not asked for.
+        if has_transactions {
+            self.length(0, 4);
+        } else if self.flexible {
+            self.buffer.put_u8(0);
+        } else {
+            self.buffer.put_i32(-1);
+        }
         if version >= 11 {
             self.buffer.put_i32(-1);
         }
@@ -155,32 +188,72 @@ impl Writer<'_> {
             self.flush();
             self.out.extend(p.chunks);
         }
-        match p.diverging_epoch.filter(|_| self.flexible) {
-            None => self.no_tags(),
-            Some((epoch, end)) => {
-                self.buffer.put_slice(&[1, 0, 13]);
-                self.buffer.put_i32(epoch);
-                self.buffer.put_i64(end);
-                self.buffer.put_u8(0);
-            }
+        if !self.flexible {
+            return;
         }
+        let tags =
+            usize::from(p.diverging_epoch.is_some()) + usize::from(p.current_leader.is_some());
+        self.varint(tags);
+        if let Some((epoch, end)) = p.diverging_epoch {
+            self.buffer.put_slice(&[0, 13]);
+            self.buffer.put_i32(epoch);
+            self.buffer.put_i64(end);
+            self.buffer.put_u8(0);
+        }
+        if let Some((leader, epoch)) = p.current_leader {
+            self.buffer.put_slice(&[1, 9]);
+            self.buffer.put_i32(leader);
+            self.buffer.put_i32(epoch);
+            self.buffer.put_u8(0);
+        }
+    }
+
+    /// The one tag of the answer itself.
+    fn nodes(&mut self, nodes: &[NodeEndpoint]) {
+        let mut list = Writer {
+            buffer: BytesMut::new(),
+            flexible: true,
+            out: &mut Vec::new(),
+        };
+        list.length(nodes.len(), 4);
+        for node in nodes {
+            list.buffer.put_i32(node.id);
+            list.length(node.host.len(), 2);
+            list.buffer.put_slice(node.host.as_bytes());
+            list.buffer.put_i32(node.port);
+            match &node.rack {
+                None => list.buffer.put_u8(0),
+                Some(rack) => {
+                    list.length(rack.len(), 2);
+                    list.buffer.put_slice(rack.as_bytes());
+                }
+            }
+            list.no_tags();
+        }
+        let list = list.buffer;
+        self.buffer.put_slice(&[1, 0]);
+        self.varint(list.len());
+        self.buffer.put_slice(&list);
     }
 
     /// A length: as an unsigned varint of length + 1 where flexible, else of `fixed` bytes.
     fn length(&mut self, len: usize, fixed: usize) {
         if self.flexible {
-            let mut n = len + 1;
-            while n >= 0x80 {
-                self.buffer
-                    .put_u8(u8::try_from(n & 0x7f).unwrap_or(0) | 0x80);
-                n >>= 7;
-            }
-            self.buffer.put_u8(u8::try_from(n).unwrap_or(0));
+            self.varint(len + 1);
         } else if fixed == 2 {
             self.buffer.put_i16(i16::try_from(len).unwrap_or(i16::MAX));
         } else {
             self.buffer.put_i32(i32::try_from(len).unwrap_or(i32::MAX));
         }
+    }
+
+    fn varint(&mut self, mut n: usize) {
+        while n >= 0x80 {
+            self.buffer
+                .put_u8(u8::try_from(n & 0x7f).unwrap_or(0) | 0x80);
+            n >>= 7;
+        }
+        self.buffer.put_u8(u8::try_from(n).unwrap_or(0));
     }
 
     fn no_tags(&mut self) {
@@ -209,6 +282,7 @@ mod tests {
             last_stable_offset: 40,
             log_start_offset: 1,
             diverging_epoch: Some((2, 7)),
+            current_leader: Some((1, 4)),
             chunks,
             ..FetchPartitionBody::default()
         }
@@ -228,8 +302,16 @@ mod tests {
                 partitions: vec![partition(records), FetchPartitionBody::error(4, 6)],
             };
             let body = FetchBody {
-                error_code: 0,
+                session_id: 77,
+                has_transactions: version % 2 == 0,
                 topics: vec![topic],
+                nodes: vec![NodeEndpoint {
+                    id: 1,
+                    host: "here".into(),
+                    port: 9092,
+                    rack: Some("r".into()),
+                }],
+                ..FetchBody::default()
             };
             let mut chunks = Vec::new();
             body.encode(BytesMut::new(), version, &mut chunks);
@@ -254,6 +336,13 @@ mod tests {
                 p.diverging_epoch.end_offset,
                 if version >= 12 { 7 } else { -1 }
             );
+            assert_eq!(
+                p.current_leader.leader_epoch,
+                if version >= 12 { 4 } else { -1 }
+            );
+            assert_eq!(p.aborted_transactions.is_some(), version % 2 == 0);
+            assert_eq!(read.session_id, if version >= 7 { 77 } else { 0 });
+            assert_eq!(read.node_endpoints.len(), usize::from(version >= 16));
             assert_eq!(topic.partitions[1].error_code, 6);
             assert_eq!(topic.partitions[1].records.as_ref().unwrap().len(), 0);
         }

@@ -6,10 +6,12 @@
 pub mod api_table;
 pub mod compress;
 mod connection;
+pub mod features;
 pub mod fetch_response;
 pub mod frame;
 pub mod guard;
 pub mod header;
+mod log_dirs_response;
 pub mod record_headers;
 pub mod records;
 pub mod request;

@@ -6,13 +6,13 @@ use memchr::memmem;
 use storage::{
     batch::{
         ATTR_FIRE, ATTR_HIDDEN, ATTR_LOG_APPEND_TIME, BatchError, BatchHeader, BatchView,
-        seal_header,
+        build_batch, seal_header,
     },
     record::{Record, RecordIter},
 };
 
 use crate::{
-    compress,
+    compress::{self, Codec},
     record_headers::PREFIX,
     split,
     walk::{self, Stop},
@@ -53,6 +53,16 @@ pub struct RecordRules {
     pub timestamp_before_max_ms: i64,
     /// `message.timestamp.after.max.ms`.
     pub timestamp_after_max_ms: i64,
+    /// `compression.type`; `None` keeps what was sent.
+    pub codec: Option<Codec>,
+}
+
+impl RecordRules {
+    /// The codec that a batch is kept in.
+    pub(crate) fn codec_for(&self, header: &BatchHeader) -> Codec {
+        let sent = Codec::of(header.compression()).unwrap_or(Codec::None);
+        self.codec.filter(|c| c.id() != sent.id()).unwrap_or(sent)
+    }
 }
 
 /// A refusal, as Produce answers it.
@@ -101,14 +111,7 @@ pub fn check_produce(records: Option<Bytes>, rules: &RecordRules) -> Result<Chec
             "there must be exactly one record batch per partition",
         )
     })?;
-    if bytes.len() > rules.max_message_bytes {
-        let why = format!(
-            "the batch has {} bytes, max.message.bytes is {}",
-            bytes.len(),
-            rules.max_message_bytes
-        );
-        return Err(Refusal::whole(MESSAGE_TOO_LARGE, why));
-    }
+    check_size(bytes.len(), rules)?;
     let mut batch = BatchView::parse(bytes).map_err(|error| match error {
         BatchError::Magic(_) | BatchError::Trailing(_) => {
             Refusal::whole(INVALID_RECORD, error.to_string())
@@ -144,11 +147,39 @@ pub fn check_produce(records: Option<Bytes>, rules: &RecordRules) -> Result<Chec
     }
     let hit = rules.inspect && memmem::find(&plain, PREFIX.as_bytes()).is_some();
     let held = if hit {
-        split::split(&batch, plain, rules)?
+        split::split(&batch, plain.clone(), rules)?
     } else {
         None
     };
+    if held.is_none() {
+        batch = recompress(batch, &plain, rules)?;
+    }
     Ok(Checked { batch, held })
+}
+
+/// In the topic's codec, where the producer used another. Source: Apache Kafka, `LogValidator`.
+fn recompress(batch: BatchView, plain: &[u8], rules: &RecordRules) -> Result<BatchView, Refusal> {
+    let codec = rules.codec_for(&batch.header);
+    if codec.id() == batch.header.compression() {
+        return Ok(batch);
+    }
+    let packed = compress::compress(codec, plain)
+        .map_err(|e| Refusal::whole(INVALID_RECORD, format!("compressing the batch: {e}")))?;
+    let header = batch.header.with_compression(codec.id());
+    let bytes = build_batch(header, &packed);
+    check_size(bytes.len(), rules)?;
+    BatchView::parse(bytes).map_err(|e| Refusal::whole(INVALID_RECORD, e.to_string()))
+}
+
+fn check_size(len: usize, rules: &RecordRules) -> Result<(), Refusal> {
+    if len <= rules.max_message_bytes {
+        return Ok(());
+    }
+    let why = format!(
+        "the batch has {len} bytes, max.message.bytes is {}",
+        rules.max_message_bytes
+    );
+    Err(Refusal::whole(MESSAGE_TOO_LARGE, why))
 }
 
 fn check_codec(header: &BatchHeader, rules: &RecordRules) -> Result<(), Refusal> {
@@ -246,12 +277,14 @@ fn stamp_append_time(batch: &BatchView, now_ms: i64) -> BatchHeader {
 #[error("the batch at offset {0} cannot be read")]
 pub struct Unreadable(i64);
 
-/// The first record of a stored batch with a timestamp of `timestamp` or more: its offset and timestamp.
+/// The first record of a stored batch at offset `from` or later with a timestamp of `timestamp` or more: its offset and
+/// timestamp.
 pub fn first_record_at_or_after(
     batch: &BatchView,
     timestamp: i64,
+    from: i64,
 ) -> Result<Option<(i64, i64)>, Unreadable> {
-    first_record(batch, |at| at >= timestamp)
+    first_record(batch, |offset, at| offset >= from && at >= timestamp)
 }
 
 /// The first record of a stored batch that has its largest timestamp: its offset and timestamp.
@@ -259,12 +292,12 @@ pub fn first_record_with_max_timestamp(
     batch: &BatchView,
 ) -> Result<Option<(i64, i64)>, Unreadable> {
     let max = batch.header.max_timestamp;
-    first_record(batch, |at| at == max)
+    first_record(batch, |_, at| at == max)
 }
 
 fn first_record(
     batch: &BatchView,
-    fits: impl Fn(i64) -> bool,
+    fits: impl Fn(i64, i64) -> bool,
 ) -> Result<Option<(i64, i64)>, Unreadable> {
     let header = &batch.header;
     let plain = plain(batch)?;
@@ -275,8 +308,9 @@ fn first_record(
         } else {
             header.base_timestamp.saturating_add(record.timestamp_delta)
         };
-        if fits(at) {
-            found = Some((header.base_offset + i64::from(record.offset_delta), at));
+        let offset = header.base_offset + i64::from(record.offset_delta);
+        if fits(offset, at) {
+            found = Some((offset, at));
         }
         found.is_none()
     });

@@ -5,17 +5,20 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 use kafka_protocol::{
     messages::{
-        AlterConfigsRequest, ApiKey, ApiVersionsRequest, CreatePartitionsRequest,
-        CreateTopicsRequest, DeleteTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest,
-        DescribeTopicPartitionsRequest, FetchRequest, FindCoordinatorRequest,
-        IncrementalAlterConfigsRequest, InitProducerIdRequest, ListOffsetsRequest, MetadataRequest,
-        ProduceRequest,
+        AlterConfigsRequest, AlterPartitionReassignmentsRequest, AlterReplicaLogDirsRequest,
+        ApiKey, ApiVersionsRequest, CreatePartitionsRequest, CreateTopicsRequest,
+        DeleteRecordsRequest, DeleteTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest,
+        DescribeLogDirsRequest, DescribeProducersRequest, DescribeQuorumRequest,
+        DescribeTopicPartitionsRequest, ElectLeadersRequest, FetchRequest, FindCoordinatorRequest,
+        IncrementalAlterConfigsRequest, InitProducerIdRequest, ListConfigResourcesRequest,
+        ListOffsetsRequest, ListPartitionReassignmentsRequest, MetadataRequest,
+        OffsetForLeaderEpochRequest, ProduceRequest, UpdateFeaturesRequest,
     },
     protocol::Decodable,
 };
 use thiserror::Error;
 
-use crate::{guard, header::RequestHeader};
+use crate::{api_table, guard, header::RequestHeader};
 
 /// A request that was decoded.
 #[derive(Debug)]
@@ -60,7 +63,7 @@ macro_rules! bodies {
             pub fn decode(api: ApiKey, version: i16, mut body: Bytes) -> Result<Self, DecodeError> {
                 guard::check(api as i16, version, &body)?;
                 match api {
-                    $(ApiKey::$variant => <$request>::decode(&mut body, version)
+                    $(ApiKey::$variant => <$request>::decode(&mut body, api_table::codec_version(api, version))
                         .map(Self::$variant)
                         .map_err(|e| DecodeError::Codec(e.to_string())),)*
                     _ => Err(DecodeError::Unknown),
@@ -86,4 +89,15 @@ bodies! {
     IncrementalAlterConfigs(IncrementalAlterConfigsRequest),
     DescribeCluster(DescribeClusterRequest),
     DescribeTopicPartitions(DescribeTopicPartitionsRequest),
+    DeleteRecords(DeleteRecordsRequest),
+    OffsetForLeaderEpoch(OffsetForLeaderEpochRequest),
+    AlterReplicaLogDirs(AlterReplicaLogDirsRequest),
+    DescribeLogDirs(DescribeLogDirsRequest),
+    ElectLeaders(ElectLeadersRequest),
+    AlterPartitionReassignments(AlterPartitionReassignmentsRequest),
+    ListPartitionReassignments(ListPartitionReassignmentsRequest),
+    DescribeQuorum(DescribeQuorumRequest),
+    UpdateFeatures(UpdateFeaturesRequest),
+    DescribeProducers(DescribeProducersRequest),
+    ListConfigResources(ListConfigResourcesRequest),
 }

@@ -3,18 +3,21 @@
 use bytes::{BufMut, BytesMut};
 use kafka_protocol::{
     messages::{
-        AlterConfigsResponse, ApiKey, ApiVersionsResponse, CreatePartitionsResponse,
-        CreateTopicsResponse, DeleteTopicsResponse, DescribeClusterResponse,
-        DescribeConfigsResponse, DescribeTopicPartitionsResponse, FindCoordinatorResponse,
-        IncrementalAlterConfigsResponse, InitProducerIdResponse, ListOffsetsResponse,
-        MetadataResponse, ProduceResponse,
+        AlterConfigsResponse, AlterPartitionReassignmentsResponse, AlterReplicaLogDirsResponse,
+        ApiKey, ApiVersionsResponse, CreatePartitionsResponse, CreateTopicsResponse,
+        DeleteRecordsResponse, DeleteTopicsResponse, DescribeClusterResponse,
+        DescribeConfigsResponse, DescribeLogDirsResponse, DescribeProducersResponse,
+        DescribeQuorumResponse, DescribeTopicPartitionsResponse, ElectLeadersResponse,
+        FindCoordinatorResponse, IncrementalAlterConfigsResponse, InitProducerIdResponse,
+        ListConfigResourcesResponse, ListOffsetsResponse, ListPartitionReassignmentsResponse,
+        MetadataResponse, OffsetForLeaderEpochResponse, ProduceResponse, UpdateFeaturesResponse,
     },
     protocol::Encodable,
 };
 use storage::log::Chunk;
 use thiserror::Error;
 
-use crate::fetch_response::FetchBody;
+use crate::{api_table, fetch_response::FetchBody, log_dirs_response};
 
 /// An answer that could not be encoded: a defect of ours; the connection is closed.
 #[derive(Debug, Error)]
@@ -47,7 +50,10 @@ macro_rules! bodies {
             fn encode_body(&self, out: &mut BytesMut, version: i16) -> Result<(), EncodeError> {
                 match self {
                     Self::Fetch(_) => Ok(()),
-                    $(Self::$variant(body) => body.encode(out, version).map_err(|e| EncodeError(e.to_string())),)*
+                    $(Self::$variant(body) => {
+                        let version = api_table::codec_version(ApiKey::$variant, version);
+                        body.encode(out, version).map_err(|e| EncodeError(e.to_string()))
+                    })*
                 }
             }
         }
@@ -69,6 +75,17 @@ bodies! {
     IncrementalAlterConfigs(IncrementalAlterConfigsResponse),
     DescribeCluster(DescribeClusterResponse),
     DescribeTopicPartitions(DescribeTopicPartitionsResponse),
+    DeleteRecords(DeleteRecordsResponse),
+    OffsetForLeaderEpoch(OffsetForLeaderEpochResponse),
+    AlterReplicaLogDirs(AlterReplicaLogDirsResponse),
+    DescribeLogDirs(DescribeLogDirsResponse),
+    ElectLeaders(ElectLeadersResponse),
+    AlterPartitionReassignments(AlterPartitionReassignmentsResponse),
+    ListPartitionReassignments(ListPartitionReassignmentsResponse),
+    DescribeQuorum(DescribeQuorumResponse),
+    UpdateFeatures(UpdateFeaturesResponse),
+    DescribeProducers(DescribeProducersResponse),
+    ListConfigResources(ListConfigResourcesResponse),
 }
 
 impl Response {
@@ -90,7 +107,12 @@ impl Response {
         if let Self::Fetch(body) = self {
             body.encode(head, version, &mut chunks);
         } else {
-            self.encode_body(&mut head, version)?;
+            match &self {
+                Self::DescribeLogDirs(body) if version >= log_dirs_response::OWN_VERSION => {
+                    log_dirs_response::encode(body, &mut head);
+                }
+                _ => self.encode_body(&mut head, version)?,
+            }
             chunks.push(Chunk::Bytes(head.freeze()));
         }
         let len: usize = chunks.iter().map(Chunk::len).sum();
@@ -100,6 +122,7 @@ impl Response {
 
     /// The first error code in it, for the metrics.
     pub fn first_error(&self) -> Option<i16> {
+        let error = |code: i16| (code != 0).then_some(code);
         let code = match self {
             Self::Fetch(body) => body.first_error(),
             Self::Produce(body) => body
@@ -145,6 +168,32 @@ impl Response {
             Self::FindCoordinator(body) => Some(body.error_code),
             Self::DescribeCluster(body) => Some(body.error_code),
             Self::ApiVersions(body) => Some(body.error_code),
+            Self::DeleteRecords(body) => {
+                let mut partitions = body.topics.iter().flat_map(|t| &t.partitions);
+                partitions.find_map(|p| error(p.error_code))
+            }
+            Self::OffsetForLeaderEpoch(body) => {
+                let mut partitions = body.topics.iter().flat_map(|t| &t.partitions);
+                partitions.find_map(|p| error(p.error_code))
+            }
+            Self::AlterReplicaLogDirs(body) => {
+                let mut partitions = body.results.iter().flat_map(|t| &t.partitions);
+                partitions.find_map(|p| error(p.error_code))
+            }
+            Self::DescribeLogDirs(body) => body.results.iter().find_map(|r| error(r.error_code)),
+            Self::ElectLeaders(body) => Some(body.error_code),
+            Self::AlterPartitionReassignments(body) => {
+                let mut partitions = body.responses.iter().flat_map(|t| &t.partitions);
+                partitions.find_map(|p| error(p.error_code))
+            }
+            Self::ListPartitionReassignments(body) => Some(body.error_code),
+            Self::DescribeQuorum(body) => Some(body.error_code),
+            Self::UpdateFeatures(body) => Some(body.error_code),
+            Self::DescribeProducers(body) => {
+                let mut partitions = body.topics.iter().flat_map(|t| &t.partitions);
+                partitions.find_map(|p| error(p.error_code))
+            }
+            Self::ListConfigResources(body) => Some(body.error_code),
             Self::DescribeTopicPartitions(body) => {
                 body.topics.iter().map(|t| t.error_code).find(|c| *c != 0)
             }

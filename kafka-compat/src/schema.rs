@@ -99,7 +99,7 @@ struct RawField {
     fields: Vec<RawField>,
 }
 
-const FILES: [&str; 15] = [
+const FILES: [&str; 26] = [
     include_str!("../schema/ProduceRequest.json"),
     include_str!("../schema/FetchRequest.json"),
     include_str!("../schema/ListOffsetsRequest.json"),
@@ -115,6 +115,17 @@ const FILES: [&str; 15] = [
     include_str!("../schema/IncrementalAlterConfigsRequest.json"),
     include_str!("../schema/DescribeClusterRequest.json"),
     include_str!("../schema/DescribeTopicPartitionsRequest.json"),
+    include_str!("../schema/DeleteRecordsRequest.json"),
+    include_str!("../schema/OffsetForLeaderEpochRequest.json"),
+    include_str!("../schema/AlterReplicaLogDirsRequest.json"),
+    include_str!("../schema/DescribeLogDirsRequest.json"),
+    include_str!("../schema/ElectLeadersRequest.json"),
+    include_str!("../schema/AlterPartitionReassignmentsRequest.json"),
+    include_str!("../schema/ListPartitionReassignmentsRequest.json"),
+    include_str!("../schema/DescribeQuorumRequest.json"),
+    include_str!("../schema/UpdateFeaturesRequest.json"),
+    include_str!("../schema/DescribeProducersRequest.json"),
+    include_str!("../schema/ListConfigResourcesRequest.json"),
 ];
 
 /// The schema of an API's requests.

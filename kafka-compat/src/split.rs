@@ -72,7 +72,7 @@ pub(crate) fn split(
     if held.is_empty() {
         return Ok(None);
     }
-    let rest = rebuild(&header, &rest)?;
+    let rest = rebuild(&header, &rest, rules)?;
     Ok(Some(HeldBatch {
         original: header,
         records: held,
@@ -112,7 +112,11 @@ fn hold(header: &BatchHeader, mut record: Record, due: DueTime, rules: &RecordRu
 
 /// The rest keeps base offset, deltas and base sequence; it ends at its last record, since a batch that reaches over a hole
 /// makes some clients step one offset a fetch.
-fn rebuild(original: &BatchHeader, rest: &[Record]) -> Result<Option<BatchView>, Refusal> {
+fn rebuild(
+    original: &BatchHeader,
+    rest: &[Record],
+    rules: &RecordRules,
+) -> Result<Option<BatchView>, Refusal> {
     let Some(last) = rest.last() else {
         return Ok(None);
     };
@@ -120,7 +124,8 @@ fn rebuild(original: &BatchHeader, rest: &[Record]) -> Result<Option<BatchView>,
     for record in rest {
         record.encode(&mut plain);
     }
-    let packed = compress::compress(original.compression(), &plain)
+    let codec = rules.codec_for(original);
+    let packed = compress::compress(codec, &plain)
         .map_err(|e| Refusal::whole(INVALID_RECORD, e.to_string()))?;
     let latest = rest.iter().map(|r| r.timestamp_delta).max().unwrap_or(0);
     let header = BatchHeader {
@@ -131,7 +136,7 @@ fn rebuild(original: &BatchHeader, rest: &[Record]) -> Result<Option<BatchView>,
         } else {
             original.base_timestamp.saturating_add(latest)
         },
-        ..*original
+        ..original.with_compression(codec.id())
     };
     let batch = BatchView::parse(build_batch(header, &packed));
     batch

@@ -64,6 +64,11 @@ impl TimerStore {
         due
     }
 
+    /// The HOLD frame nearest to the log's beginning that has a pending record. Looks at all of them.
+    pub fn oldest_hold(&self) -> Option<Offset> {
+        self.pending.values().map(|place| place.hold).min()
+    }
+
     /// Records pending.
     pub fn len(&self) -> usize {
         self.pending.len()
@@ -169,6 +174,7 @@ mod tests {
                         prop_assert_eq!(got, expected);
                     }
                 }
+                prop_assert_eq!(store.oldest_hold().map(|o| o.0), twin.iter().map(|e| e.1).min());
                 prop_assert_eq!(store.len(), twin.len());
                 prop_assert_eq!(store.is_empty(), twin.is_empty());
                 prop_assert_eq!(store.next_deadline().map(|d| d.0), twin.first().map(|e| e.0));

@@ -162,6 +162,15 @@ impl BatchHeader {
         u8::try_from(self.attributes & ATTR_CODEC_MASK).unwrap_or(0)
     }
 
+    /// The same header for another codec; the checksum is left as it is.
+    #[must_use]
+    pub fn with_compression(self, codec: u8) -> Self {
+        Self {
+            attributes: (self.attributes & !ATTR_CODEC_MASK) | i16::from(codec),
+            ..self
+        }
+    }
+
     /// Consumers never see it.
     pub fn is_hidden(&self) -> bool {
         self.attributes & ATTR_HIDDEN != 0

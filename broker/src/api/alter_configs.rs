@@ -1,6 +1,7 @@
-//! AlterConfigs (key 33): versions 0 to 2. Replaces a topic's whole set of settings; KafkaJS, sarama and librdkafka use it.
-//!
-//! Settings of the broker are read at its start, so changing them is refused as Kafka refuses its static ones.
+//! AlterConfigs (key 33): versions 0 to 2. Replaces the whole set of a topic's or broker's own settings; KafkaJS, sarama and
+//! librdkafka use it.
+
+use std::collections::BTreeMap;
 
 use kafka_compat::protocol::{
     messages::{
@@ -13,11 +14,10 @@ use kafka_compat::protocol::{
 use super::{
     Broker,
     auto_create::Refused,
-    config_change::{self, Changes},
+    config_change::{self, Changes, Target},
     error_code::Kafka,
     repeated::repeated,
 };
-use crate::metadata::Topic;
 
 pub(super) async fn handle(broker: &Broker, request: AlterConfigsRequest) -> AlterConfigsResponse {
     let resources = request.resources.iter();
@@ -29,9 +29,8 @@ pub(super) async fn handle(broker: &Broker, request: AlterConfigsRequest) -> Alt
             let why = "Each resource must appear at most once.".to_owned();
             Err((Kafka::InvalidRequest, why))
         } else {
-            let keys: Vec<&str> = resource.configs.iter().map(|c| c.name.as_str()).collect();
-            let decide = |topic: &Topic| replace(resource, topic);
-            config_change::change(broker, named, request.validate_only, &keys, decide).await
+            let decide = |target: &Target| replace(resource, &target.own(broker));
+            config_change::change(broker, named, request.validate_only, decide).await
         };
         let response = AlterConfigsResourceResponse::default()
             .with_resource_type(resource.resource_type)
@@ -46,12 +45,11 @@ pub(super) async fn handle(broker: &Broker, request: AlterConfigsRequest) -> Alt
     AlterConfigsResponse::default().with_responses(responses)
 }
 
-fn replace(resource: &AlterConfigsResource, topic: &Topic) -> Result<Changes, Refused> {
-    let mut changes: Changes = topic
-        .configs
-        .keys()
-        .map(|key| (key.clone(), None))
-        .collect();
+fn replace(
+    resource: &AlterConfigsResource,
+    own: &BTreeMap<String, String>,
+) -> Result<Changes, Refused> {
+    let mut changes: Changes = own.keys().map(|key| (key.clone(), None)).collect();
     for config in &resource.configs {
         let Some(value) = &config.value else {
             let why = format!("Null value not supported for : {}", config.name);

@@ -91,8 +91,8 @@ pub(super) async fn create(broker: &Broker, wish: Wish) -> Result<TopicId, Refus
 pub(super) async fn on_demand(broker: &Broker, name: &str) -> Result<(), Kafka> {
     let wish = Wish {
         name: name.to_owned(),
-        partitions: broker.config.num_partitions,
-        replication_factor: broker.config.default_replication_factor,
+        partitions: broker.config.get().num_partitions,
+        replication_factor: broker.config.get().default_replication_factor,
         configs: BTreeMap::new(),
     };
     let created = match check(broker, &wish) {

@@ -71,7 +71,7 @@ async fn make(
     asked: &CreatableTopic,
     validate_only: bool,
 ) -> Result<Made, Refused> {
-    let configs = configs(asked, broker)?;
+    let configs = configs(asked)?;
     let (partitions, replication_factor) = counts(broker, asked)?;
     let wish = Wish {
         name: asked.name.0.to_string(),
@@ -96,11 +96,11 @@ async fn make(
 fn counts(broker: &Broker, asked: &CreatableTopic) -> Result<(i32, i16), Refused> {
     if asked.assignments.is_empty() {
         let partitions = match asked.num_partitions {
-            -1 => broker.config.num_partitions,
+            -1 => broker.config.get().num_partitions,
             n => n,
         };
         let factor = match asked.replication_factor {
-            -1 => broker.config.default_replication_factor,
+            -1 => broker.config.get().default_replication_factor,
             n => n,
         };
         return Ok((partitions, factor));
@@ -133,7 +133,7 @@ fn counts(broker: &Broker, asked: &CreatableTopic) -> Result<(i32, i16), Refused
     Ok((i32::try_from(indexes.len()).unwrap_or(i32::MAX), 1))
 }
 
-fn configs(asked: &CreatableTopic, broker: &Broker) -> Result<BTreeMap<String, String>, Refused> {
+fn configs(asked: &CreatableTopic) -> Result<BTreeMap<String, String>, Refused> {
     let mut configs = BTreeMap::new();
     for config in &asked.configs {
         let Some(value) = &config.value else {
@@ -143,8 +143,7 @@ fn configs(asked: &CreatableTopic, broker: &Broker) -> Result<BTreeMap<String, S
             );
             return Err((Kafka::InvalidConfig, why));
         };
-        topic_config::validate(&config.name, value, &broker.config)
-            .map_err(|why| (Kafka::InvalidConfig, why))?;
+        topic_config::validate(&config.name, value).map_err(|why| (Kafka::InvalidConfig, why))?;
         configs.insert(config.name.to_string(), value.to_string());
     }
     Ok(configs)
@@ -160,7 +159,7 @@ fn describe(
     if version < 5 {
         return result;
     }
-    let configs = topic_config::describe(&made.configs, &broker.config)
+    let configs = topic_config::describe(&made.configs, &broker.config.get())
         .into_iter()
         .map(|entry| {
             CreatableTopicConfigs::default()

@@ -57,7 +57,7 @@ async fn delete(
     name: Option<&TopicName>,
     id: TopicId,
 ) -> Result<(String, TopicId), Kafka> {
-    if !broker.config.delete_topic_enable {
+    if !broker.config.get().delete_topic_enable {
         return Err(Kafka::TopicDeletionDisabled);
     }
     let image = broker.metadata.image();

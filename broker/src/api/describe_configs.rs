@@ -1,7 +1,7 @@
-//! DescribeConfigs (key 32): versions 1 to 4, for topics and this broker.
+//! DescribeConfigs (key 32): versions 1 to 4, for topics, this broker, all brokers, and this broker's loggers.
 //!
 //! Lists every config with its source, so that a tool can show what is a default and what was set.
-//! Not done yet: broker loggers and client metrics.
+//! Not done yet: client metrics and groups, of which nothing can be set.
 
 use kafka_compat::protocol::{
     messages::{
@@ -14,11 +14,18 @@ use kafka_compat::protocol::{
     protocol::StrBytes,
 };
 
-use super::{Broker, auto_create::Refused, error_code::Kafka, topic_name};
-use crate::topic_config::{self, ConfigEntry};
-
-const TOPIC: i8 = 2;
-const BROKER: i8 = 4;
+use super::{
+    Broker,
+    auto_create::Refused,
+    broker_logger,
+    config_change::{BROKER, BROKER_LOGGER, CLIENT_METRICS, GROUP, TOPIC},
+    error_code::Kafka,
+    topic_name,
+};
+use crate::{
+    config::Layer,
+    topic_config::{self, ConfigEntry, source},
+};
 
 pub(super) fn handle(
     broker: &Broker,
@@ -62,11 +69,32 @@ fn entries(
                     "This server does not host this topic-partition.".to_owned(),
                 )
             })?;
-            Ok(topic_config::describe(&topic.configs, &broker.config))
+            Ok(topic_config::describe(&topic.configs, &broker.config.get()))
         }
-        BROKER if name.is_empty() => Ok(Vec::new()),
-        BROKER if name.parse() == Ok(broker.node_id) => Ok(broker.config.describe()),
-        BROKER => Err((
+        // Of all brokers: only what was changed for all.
+        BROKER if name.is_empty() => {
+            let config = broker.config.get();
+            let changed = |e: &ConfigEntry| {
+                let mut layers = config.effective().layers(&e.name);
+                layers.any(|(_, layer)| layer == Layer::DynamicDefault)
+            };
+            let entries = config.describe().into_iter().filter(changed);
+            Ok(entries.map(for_all).collect())
+        }
+        BROKER if name.parse() == Ok(broker.node_id) => Ok(broker.config.get().describe()),
+        BROKER_LOGGER if name.parse() == Ok(broker.node_id) => {
+            Ok(broker_logger::describe(&broker.loggers))
+        }
+        BROKER_LOGGER if name.is_empty() => Err((
+            Kafka::InvalidRequest,
+            "Broker id must not be empty".to_owned(),
+        )),
+        CLIENT_METRICS | GROUP if name.is_empty() => Err((
+            Kafka::InvalidRequest,
+            "Resource name must not be empty".to_owned(),
+        )),
+        CLIENT_METRICS | GROUP => Ok(Vec::new()),
+        BROKER | BROKER_LOGGER => Err((
             Kafka::InvalidRequest,
             format!(
                 "Unexpected broker id, expected {} or empty string, but received {name}",
@@ -78,6 +106,16 @@ fn entries(
             format!("Unsupported resource type: {other}"),
         )),
     }
+}
+
+/// A setting as it was changed for all brokers.
+fn for_all(mut entry: ConfigEntry) -> ConfigEntry {
+    entry
+        .synonyms
+        .retain(|s| s.source == source::DYNAMIC_DEFAULT_BROKER);
+    entry.value = entry.synonyms.first().and_then(|s| s.value.clone());
+    entry.source = source::DYNAMIC_DEFAULT_BROKER;
+    entry
 }
 
 fn wanted(resource: &DescribeConfigsResource, name: &str) -> bool {

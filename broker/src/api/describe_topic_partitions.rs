@@ -38,7 +38,7 @@ pub(super) fn handle(
         .as_ref()
         .map(|c| (c.topic_name.0.to_string(), c.partition_index));
     let limit = usize::try_from(request.response_partition_limit).unwrap_or(0);
-    let mut left = limit.min(broker.config.max_request_partition_size_limit);
+    let mut left = limit.min(broker.config.get().max_request_partition_size_limit);
     let mut topics = Vec::new();
     let mut next_cursor = None;
     for name in names {

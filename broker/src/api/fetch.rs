@@ -1,18 +1,19 @@
 //! Fetch (key 1): versions 4 to 18.
 //!
-//! - Answers when `min_bytes` visible bytes are there, when `max_wait_ms` is over, or at once on any error; woken by the high
-//!   watermark. Sessions (KIP-227) are not kept: session id 0 is Kafka's legal sessionless mode.
+//! - Answers when `min_bytes` visible bytes are there, when `max_wait_ms` is over, or at once on an error of a log; woken by the
+//!   high watermark. Sessions (KIP-227) are kept in [`super::fetch_session`].
 //! - The first batch is given whole however large (KIP-74); later partitions get what is left of `max_bytes`.
 //! - Hidden frames are skipped, and the high watermark told is the visible end; positions are checked against the true ends
 //!   (see DESIGN: consumers see holes, never fillers).
-//! - v12: a fetch whose last epoch diverges gets the diverging epoch (KIP-595). v13 names topics by id (KIP-516).
+//! - v12: a fetch whose last epoch diverges gets the diverging epoch (KIP-595). v13 names topics by id (KIP-516). v16 tells the
+//!   leader where this node is not it (KIP-951).
 
 use std::{sync::Arc, time::Duration};
 
 use futures::{StreamExt, stream::FuturesUnordered};
 use kafka_compat::{
-    fetch_response::{FetchBody, FetchPartitionBody, FetchTopicBody},
-    protocol::messages::{FetchRequest, fetch_request::FetchPartition},
+    fetch_response::{FetchBody, FetchPartitionBody, FetchTopicBody, NodeEndpoint},
+    protocol::messages::FetchRequest,
 };
 use storage::{
     log::{Offsets, ReadError, ReadUpTo},
@@ -26,22 +27,43 @@ use tokio::{
 use super::{
     Broker,
     error_code::{self, Kafka},
+    fetch_session::{Asked, Context},
     lookup,
 };
-use crate::{metadata::Topic, partition::Partition};
+use crate::{
+    metadata::{Image, Topic},
+    partition::Partition,
+};
+
+const READ_COMMITTED: i8 = 1;
+const TOPIC_IDS: i16 = 13;
+const LEADER_HINTS: i16 = 16;
 
 pub(super) async fn handle(broker: Arc<Broker>, version: i16, request: FetchRequest) -> FetchBody {
-    if request.session_id != 0 && request.session_epoch > 0 {
-        return FetchBody::error(Kafka::FetchSessionIdNotFound.code());
-    }
+    let context = match broker
+        .fetch_sessions
+        .begin(version, &request, Instant::now())
+    {
+        Ok(context) => context,
+        Err(code) => return FetchBody::error(code.code()),
+    };
+    let ask = Ask {
+        version,
+        max_bytes: usize::try_from(request.max_bytes).unwrap_or(0),
+        // Only brokers say who they are, and there is no other one.
+        from_replica: request.replica_id.0 >= 0 || request.replica_state.replica_id.0 >= 0,
+        has_transactions: request.isolation_level == READ_COMMITTED,
+    };
     let wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0));
-    let deadline = Instant::now() + wait;
     let min_bytes = usize::try_from(request.min_bytes).unwrap_or(0);
+    // A waiting fetch keeps no frame in memory.
+    drop(request);
+    let deadline = Instant::now() + wait;
     loop {
-        let mut round = Round::read(&broker, version, &request);
+        let mut round = Round::read(&broker, &ask, &context);
         let enough = round.bytes >= min_bytes || round.failed || round.waits.is_empty();
         if enough || Instant::now() >= deadline {
-            return round.answer();
+            return round.answer(&broker, &ask, &context);
         }
         // A partition that is deleted meanwhile must not live on in a waiting fetch.
         round.sent.clear();
@@ -52,14 +74,24 @@ pub(super) async fn handle(broker: Arc<Broker>, version: i16, request: FetchRequ
             .map(|(offsets, seen)| offsets.wait_for(|now| now.visible_end > *seen))
             .collect();
         if timeout_at(deadline, news.next()).await.is_err() {
-            return Round::read(&broker, version, &request).answer();
+            return Round::read(&broker, &ask, &context).answer(&broker, &ask, &context);
         }
     }
 }
 
+/// What holds for all partitions of a request.
+struct Ask {
+    version: i16,
+    max_bytes: usize,
+    from_replica: bool,
+    has_transactions: bool,
+}
+
 /// One pass over the partitions asked for.
 struct Round {
-    body: FetchBody,
+    answers: Vec<(Asked, FetchPartitionBody)>,
+    /// What names no partition that there is; answered behind the others, and nobody waits less for it.
+    unknown: Vec<(Asked, FetchPartitionBody)>,
     bytes: usize,
     failed: bool,
     /// Partitions that were read, each with the visible end before that.
@@ -69,37 +101,41 @@ struct Round {
 }
 
 impl Round {
-    fn read(broker: &Broker, version: i16, request: &FetchRequest) -> Self {
+    fn read(broker: &Broker, ask: &Ask, context: &Context) -> Self {
         let image = broker.metadata.image();
-        let mut left = usize::try_from(request.max_bytes)
-            .unwrap_or(0)
-            .min(broker.config.fetch_max_bytes);
+        let mut left = ask.max_bytes.min(broker.config.get().fetch_max_bytes);
         let mut round = Self {
-            body: FetchBody::default(),
+            answers: Vec::with_capacity(context.partitions.len()),
+            unknown: Vec::new(),
             bytes: 0,
             failed: false,
-            waits: Vec::new(),
+            waits: Vec::with_capacity(context.partitions.len()),
             sent: Vec::new(),
         };
-        for asked in &request.topics {
-            let topic = lookup::topic(&image, &asked.topic, asked.topic_id, version >= 13);
-            let mut partitions = Vec::with_capacity(asked.partitions.len());
-            for p in &asked.partitions {
-                let body = match topic.and_then(|topic| round.partition(broker, topic, p, left)) {
-                    Ok(body) => body,
-                    Err(code) => FetchPartitionBody::error(p.partition, code.code()),
-                };
-                round.failed |= body.error_code != 0 || body.diverging_epoch.is_some();
-                let bytes = body.records_len();
-                round.bytes += bytes;
-                left = left.saturating_sub(bytes);
-                partitions.push(body);
-            }
-            round.body.topics.push(FetchTopicBody {
-                name: asked.topic.clone(),
-                topic_id: asked.topic_id,
-                partitions,
-            });
+        for asked in &context.partitions {
+            let topic = lookup::topic(
+                &image,
+                &asked.topic,
+                asked.topic_id,
+                ask.version >= TOPIC_IDS,
+            );
+            let topic = match topic.and_then(|t| lookup::is_there(t, asked.index).map(|()| t)) {
+                Ok(topic) => topic,
+                Err(code) => {
+                    let body = FetchPartitionBody::error(asked.index, code.code());
+                    round.unknown.push((asked.clone(), body));
+                    continue;
+                }
+            };
+            let body = match round.partition(broker, ask, topic, asked, left) {
+                Ok(body) => body,
+                Err(code) => failed(topic, asked, code, ask.version),
+            };
+            round.failed |= body.error_code != 0 || body.diverging_epoch.is_some();
+            let bytes = body.records_len();
+            round.bytes += bytes;
+            left = left.saturating_sub(bytes);
+            round.answers.push((asked.clone(), body));
         }
         round
     }
@@ -107,12 +143,15 @@ impl Round {
     fn partition(
         &mut self,
         broker: &Broker,
+        ask: &Ask,
         topic: &Topic,
-        asked: &FetchPartition,
+        asked: &Asked,
         left: usize,
     ) -> Result<FetchPartitionBody, Kafka> {
-        let epoch = asked.current_leader_epoch;
-        let partition = lookup::partition(broker, topic, asked.partition, epoch)?;
+        if ask.from_replica {
+            return Err(Kafka::NotLeaderOrFollower);
+        }
+        let partition = lookup::partition(broker, topic, asked.index, asked.leader_epoch)?;
         // Subscribed before reading: what is committed meanwhile wakes the wait that follows.
         let offsets = partition.log().watch();
         let seen = offsets.borrow().visible_end;
@@ -124,37 +163,93 @@ impl Round {
         Ok(body)
     }
 
-    fn answer(self) -> FetchBody {
+    fn answer(self, broker: &Broker, ask: &Ask, context: &Context) -> FetchBody {
         for (partition, bytes) in &self.sent {
             partition.metrics.fetched(*bytes);
         }
-        self.body
+        let mut answers = self.answers;
+        answers.extend(self.unknown);
+        let slots = broker.config.get().fetch_session_slots;
+        let now = Instant::now();
+        let session_id = broker
+            .fetch_sessions
+            .finish(context, &mut answers, slots, now);
+        let hinted = answers
+            .iter()
+            .any(|(_, body)| body.current_leader.is_some());
+        let mut body = FetchBody {
+            session_id,
+            has_transactions: ask.has_transactions,
+            nodes: if hinted {
+                nodes(&broker.metadata.image())
+            } else {
+                Vec::new()
+            },
+            ..FetchBody::default()
+        };
+        for (asked, answer) in answers {
+            match body.topics.last_mut() {
+                Some(t) if t.topic_id == asked.topic_id && t.name == asked.topic => {
+                    t.partitions.push(answer);
+                }
+                _ => body.topics.push(FetchTopicBody {
+                    name: asked.topic,
+                    topic_id: asked.topic_id,
+                    partitions: vec![answer],
+                }),
+            }
+        }
+        body
     }
+}
+
+/// An error, with who leads where that is what the client got wrong (KIP-951).
+fn failed(topic: &Topic, asked: &Asked, code: Kafka, version: i16) -> FetchPartitionBody {
+    let mut body = FetchPartitionBody::error(asked.index, code.code());
+    let hint = matches!(code, Kafka::NotLeaderOrFollower | Kafka::FencedLeaderEpoch);
+    if hint && version >= LEADER_HINTS {
+        let index = usize::try_from(asked.index).ok();
+        let known = index.and_then(|i| topic.partitions.get(i));
+        body.current_leader = known.map(|p| (p.leader, p.leader_epoch));
+    }
+    body
+}
+
+fn nodes(image: &Image) -> Vec<NodeEndpoint> {
+    let brokers = image.brokers.iter();
+    brokers
+        .map(|(id, b)| NodeEndpoint {
+            id: *id,
+            host: b.host.clone(),
+            port: b.port.into(),
+            rack: b.rack.clone(),
+        })
+        .collect()
 }
 
 fn read_partition(
     partition: &Partition,
     topic: &Topic,
-    asked: &FetchPartition,
+    asked: &Asked,
     left: usize,
     first: bool,
 ) -> Result<FetchPartitionBody, Kafka> {
     let mut body = FetchPartitionBody {
-        index: asked.partition,
+        index: asked.index,
         ..FetchPartitionBody::default()
     };
     if let Some((epoch, end)) = diverging(partition, asked)? {
         body.diverging_epoch = Some((epoch.0, end.0));
     } else {
-        let max_bytes = left.min(usize::try_from(asked.partition_max_bytes).unwrap_or(0));
-        let from = Offset(asked.fetch_offset);
+        let max_bytes = left.min(usize::try_from(asked.max_bytes).unwrap_or(0));
+        let from = Offset(asked.offset);
         let log = partition.log();
         match log.read(from, max_bytes, ReadUpTo::Visible, first) {
             Ok(read) => body.chunks = read.chunks,
             Err(error) => {
                 if !matches!(error, ReadError::OutOfRange { .. }) {
-                    tracing::error!(topic = topic.name, partition = asked.partition,
-                                    offset = asked.fetch_offset, %error, "a fetch failed");
+                    tracing::error!(topic = topic.name, partition = asked.index,
+                                    offset = asked.offset, %error, "a fetch failed");
                 }
                 return Err(error_code::of_read(&error));
             }
@@ -169,17 +264,14 @@ fn read_partition(
 }
 
 /// Where the client's log and ours part (KIP-595), if the last epoch it saw ends earlier here.
-fn diverging(
-    partition: &Partition,
-    asked: &FetchPartition,
-) -> Result<Option<(LeaderEpoch, Offset)>, Kafka> {
-    if asked.last_fetched_epoch < 0 {
+fn diverging(partition: &Partition, asked: &Asked) -> Result<Option<(LeaderEpoch, Offset)>, Kafka> {
+    if asked.last_epoch < 0 {
         return Ok(None);
     }
-    let asked_epoch = LeaderEpoch(asked.last_fetched_epoch);
+    let asked_epoch = LeaderEpoch(asked.last_epoch);
     let (epoch, end) = partition.log().end_offset_for_epoch(asked_epoch);
-    if epoch.0 < 0 {
+    if epoch.0 < 0 || asked_epoch > partition.leader_epoch() {
         return Err(Kafka::OffsetOutOfRange);
     }
-    Ok((epoch < asked_epoch || end.0 < asked.fetch_offset).then_some((epoch, end)))
+    Ok((epoch < asked_epoch || end.0 < asked.offset).then_some((epoch, end)))
 }

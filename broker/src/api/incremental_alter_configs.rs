@@ -1,6 +1,5 @@
-//! IncrementalAlterConfigs (key 44): versions 0 and 1 (KIP-339). Sets, deletes, appends to and subtracts from settings of topics.
-//!
-//! Settings of the broker are read at its start, so changing them is refused as Kafka refuses its static ones.
+//! IncrementalAlterConfigs (key 44): versions 0 and 1 (KIP-339). Sets, deletes, appends to and subtracts from settings of
+//! topics, of brokers (those that Kafka can change at run time), and levels of loggers.
 
 use std::collections::BTreeSet;
 
@@ -16,11 +15,11 @@ use kafka_compat::protocol::{
 use super::{
     Broker,
     auto_create::Refused,
-    config_change::{self, Changes},
+    config_change::{self, Changes, Target},
     error_code::Kafka,
     repeated::repeated,
 };
-use crate::{config::Config, metadata::Topic, topic_config};
+use crate::config::Config;
 
 const SET: i8 = 0;
 const DELETE: i8 = 1;
@@ -40,9 +39,9 @@ pub(super) async fn handle(
             let why = "Each resource must appear at most once.".to_owned();
             Err((Kafka::InvalidRequest, why))
         } else {
-            let keys: Vec<&str> = resource.configs.iter().map(|c| c.name.as_str()).collect();
-            let decide = |topic: &Topic| changes(resource, topic, &broker.config);
-            config_change::change(broker, named, request.validate_only, &keys, decide).await
+            let config = broker.config.get();
+            let decide = |target: &Target| changes(resource, target, &config);
+            config_change::change(broker, named, request.validate_only, decide).await
         };
         let response = AlterConfigsResourceResponse::default()
             .with_resource_type(resource.resource_type)
@@ -59,7 +58,7 @@ pub(super) async fn handle(
 
 fn changes(
     resource: &AlterConfigsResource,
-    topic: &Topic,
+    target: &Target,
     config: &Config,
 ) -> Result<Changes, Refused> {
     let mut seen = BTreeSet::new();
@@ -69,7 +68,7 @@ fn changes(
             let why = format!("Error due to duplicate config keys: {}", asked.name);
             return Err((Kafka::InvalidRequest, why));
         }
-        changes.insert(asked.name.to_string(), value(asked, topic, config)?);
+        changes.insert(asked.name.to_string(), value(asked, target, config)?);
     }
     Ok(changes)
 }
@@ -77,7 +76,7 @@ fn changes(
 /// The new value; `None` goes back to the default.
 fn value(
     asked: &AlterableConfig,
-    topic: &Topic,
+    target: &Target,
     config: &Config,
 ) -> Result<Option<String>, Refused> {
     let name = asked.name.as_str();
@@ -97,7 +96,7 @@ fn value(
             return Err((Kafka::InvalidRequest, why));
         }
     };
-    let Some(now) = topic_config::list_value(name, &topic.configs, config) else {
+    let Some(now) = target.list_value(name, config) else {
         let why = format!("Can't {operation} to key {name} because its type is not LIST.");
         return Err((Kafka::InvalidConfig, why));
     };

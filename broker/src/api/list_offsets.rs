@@ -1,10 +1,9 @@
-//! ListOffsets (key 2): versions 1 to 10.
+//! ListOffsets (key 2): versions 1 to 11.
 //!
 //! -1 latest is the visible end, so that a consumer that has read everything has no lag; -2 earliest; -3 the largest
 //! timestamp (v7); -4 earliest local (v8) equals earliest; -5 latest tiered (v9) is never there. A time finds the first
-//! record, not batch, at or after it; the one batch is decompressed for that. Hidden frames are never seen.
-//!
-//! Not done yet: v11 (-6, earliest pending upload).
+//! record, not batch, at or after it; the one batch is decompressed for that. Hidden frames are never seen. -6 (v11) is the
+//! earliest that waits for tiered storage: never there.
 
 use kafka_compat::{
     protocol::messages::{
@@ -13,7 +12,7 @@ use kafka_compat::{
     },
     records::{first_record_at_or_after, first_record_with_max_timestamp},
 };
-use storage::batch::BatchView;
+use storage::{batch::BatchView, units::Offset};
 
 use super::{
     Broker,
@@ -27,6 +26,7 @@ const EARLIEST: i64 = -2;
 const MAX_TIMESTAMP: i64 = -3;
 const EARLIEST_LOCAL: i64 = -4;
 const LATEST_TIERED: i64 = -5;
+const EARLIEST_PENDING_UPLOAD: i64 = -6;
 
 struct Found {
     timestamp: i64,
@@ -103,23 +103,28 @@ fn find(
         MAX_TIMESTAMP if version >= 7 => by_max_timestamp(&partition),
         EARLIEST_LOCAL if version >= 8 => at(offsets.log_start.0),
         LATEST_TIERED if version >= 9 => Ok(Found::NONE),
+        EARLIEST_PENDING_UPLOAD if version >= 11 => Ok(Found::NONE),
         t if t < 0 => Err(Kafka::UnsupportedVersion),
         t => by_time(&partition, t),
     }
 }
 
 fn by_time(partition: &Partition, timestamp: i64) -> Result<Found, Kafka> {
-    let batch = partition.log().first_batch_at_or_after_time(timestamp);
-    match batch.map_err(|e| error_code::of_read(&e))? {
-        None => Ok(Found::NONE),
-        Some(batch) => {
-            let record =
-                first_record_at_or_after(&batch, timestamp).map_err(|_| Kafka::CorruptMessage)?;
-            Ok(record.map_or(Found::NONE, |(offset, timestamp)| {
-                found(&batch, offset, timestamp)
-            }))
+    let log = partition.log();
+    let mut from = log.offsets().log_start;
+    // The largest timestamp of a batch may be that of a record that was deleted from its front.
+    while let Some(batch) = log
+        .first_batch_at_or_after_time(timestamp, from)
+        .map_err(|e| error_code::of_read(&e))?
+    {
+        let record = first_record_at_or_after(&batch, timestamp, from.0)
+            .map_err(|_| Kafka::CorruptMessage)?;
+        if let Some((offset, timestamp)) = record {
+            return Ok(found(&batch, offset, timestamp));
         }
+        from = Offset(batch.header.last_offset() + 1);
     }
+    Ok(Found::NONE)
 }
 
 fn by_max_timestamp(partition: &Partition) -> Result<Found, Kafka> {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use kafka_compat::protocol::messages::TopicName;
+use kafka_compat::protocol::{messages::TopicName, protocol::StrBytes};
 use storage::units::TopicId;
 
 use super::{Broker, error_code::Kafka};
@@ -10,6 +10,9 @@ use crate::{
     metadata::{Image, Topic},
     partition::{Partition, PartitionKey, Slot},
 };
+
+/// A client that does not know the leader epoch.
+pub(super) const NO_EPOCH: i32 = -1;
 
 /// The topic that a request names: by id where it gives one (KIP-516), else by name.
 pub(super) fn topic<'a>(
@@ -28,6 +31,12 @@ pub(super) fn topic<'a>(
     }
 }
 
+/// Whether the topic has that partition.
+pub(super) fn is_there(topic: &Topic, index: i32) -> Result<(), Kafka> {
+    let is_there = usize::try_from(index).is_ok_and(|i| i < topic.partitions.len());
+    is_there.then_some(()).ok_or(Kafka::UnknownTopicOrPartition)
+}
+
 /// The open partition; `epoch` is the leader epoch the client believes in, or -1.
 pub(super) fn partition(
     broker: &Broker,
@@ -39,7 +48,7 @@ pub(super) fn partition(
         .ok()
         .and_then(|i| topic.partitions.get(i));
     let known = known.ok_or(Kafka::UnknownTopicOrPartition)?;
-    if epoch >= 0 && epoch < known.leader_epoch {
+    if epoch != NO_EPOCH && epoch < known.leader_epoch {
         return Err(Kafka::FencedLeaderEpoch);
     }
     if epoch > known.leader_epoch {
@@ -53,4 +62,9 @@ pub(super) fn partition(
         Some(Slot::Offline { .. }) => Err(Kafka::KafkaStorageError),
         None => Err(Kafka::NotLeaderOrFollower),
     }
+}
+
+/// A topic's name, as messages have it.
+pub(super) fn name(name: &str) -> TopicName {
+    TopicName(StrBytes::from_string(name.to_owned()))
 }

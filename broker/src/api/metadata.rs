@@ -31,7 +31,7 @@ pub(super) async fn handle(
         Some(topics) => version == 0 && topics.is_empty(),
     };
     let may_create = (version < 4 || request.allow_auto_topic_creation)
-        && broker.config.auto_create_topics_enable;
+        && broker.config.get().auto_create_topics_enable;
     let mut topics = Vec::new();
     if all {
         topics.extend(broker.metadata.image().topics.values().map(|t| describe(t)));

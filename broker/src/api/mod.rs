@@ -5,25 +5,40 @@
 //! requests of a connection take effect in order; what waits (for a commit, for bytes) waits in a [`Reply::Later`].
 
 mod alter_configs;
+mod alter_partition_reassignments;
+mod alter_replica_log_dirs;
 mod auto_create;
+mod broker_logger;
 mod config_change;
 mod create_partitions;
 mod create_topics;
+mod delete_records;
 mod delete_topics;
 mod describe_cluster;
 mod describe_configs;
+mod describe_log_dirs;
+mod describe_producers;
+mod describe_quorum;
 mod describe_topic_partitions;
+mod elect_leaders;
 mod error_code;
 mod fetch;
+mod fetch_session;
 mod find_coordinator;
 mod incremental_alter_configs;
 mod init_producer_id;
+mod list_config_resources;
 mod list_offsets;
+mod list_partition_reassignments;
 mod lookup;
 mod metadata;
+mod offset_for_leader_epoch;
 mod produce;
 mod repeated;
 mod topic_name;
+mod update_features;
+
+pub use fetch_session::FetchSessions;
 
 use std::{sync::Arc, time::Duration};
 
@@ -37,12 +52,12 @@ use kafka_compat::{
 use scheduler::Clock;
 
 use crate::{
-    config::Config,
+    config::LiveConfig,
     ids::ProducerIds,
     metadata::{Command, Metadata, MetadataError, Outcome},
     partition::Registry,
     schedule::fire_loop::FireHandle,
-    telemetry::Metrics,
+    telemetry::{Loggers, Metrics},
 };
 
 /// What handlers work with. Everything in it is a handle.
@@ -50,10 +65,16 @@ use crate::{
 pub struct Broker {
     /// This node's id.
     pub node_id: i32,
+    /// The data folder, as DescribeLogDirs names it.
+    pub log_dir: String,
     /// Settings.
-    pub config: Arc<Config>,
+    pub config: LiveConfig,
+    /// Levels of log lines.
+    pub loggers: Loggers,
     /// Cluster metadata.
     pub metadata: Metadata,
+    /// Fetch sessions.
+    pub fetch_sessions: FetchSessions,
     /// Open partitions.
     pub registry: Arc<Registry>,
     /// Who fires held records.
@@ -113,6 +134,29 @@ impl Service for KafkaService {
                 now(describe_topic_partitions::handle(&broker, &body))
             }
             RequestBody::FindCoordinator(body) => now(find_coordinator::handle(version, &body)),
+            RequestBody::DeleteRecords(body) => now(delete_records::handle(&broker, body).await),
+            RequestBody::OffsetForLeaderEpoch(body) => {
+                now(offset_for_leader_epoch::handle(&broker, body))
+            }
+            RequestBody::DescribeLogDirs(body) => now(describe_log_dirs::handle(&broker, &body)),
+            RequestBody::AlterReplicaLogDirs(body) => {
+                now(alter_replica_log_dirs::handle(&broker, body))
+            }
+            RequestBody::ElectLeaders(body) => now(elect_leaders::handle(&broker, version, body)),
+            RequestBody::AlterPartitionReassignments(body) => now(
+                alter_partition_reassignments::handle(&broker, version, body),
+            ),
+            RequestBody::ListPartitionReassignments(_) => {
+                now(list_partition_reassignments::handle())
+            }
+            RequestBody::DescribeQuorum(body) => {
+                now(describe_quorum::handle(&broker, version, body))
+            }
+            RequestBody::UpdateFeatures(body) => now(update_features::handle(version, &body)),
+            RequestBody::DescribeProducers(body) => now(describe_producers::handle(&broker, body)),
+            RequestBody::ListConfigResources(body) => {
+                now(list_config_resources::handle(&broker, version, &body))
+            }
             // Answered by the connection, from the table.
             RequestBody::ApiVersions(_) => Reply::Close,
         }

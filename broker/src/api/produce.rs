@@ -132,10 +132,11 @@ fn append(
         max_message_bytes: config.max_message_bytes,
         inspect: config.schedule_enable && !topic.internal,
         now_ms: now.0,
-        max_delay_ms: broker.config.schedule_max_delay_ms,
+        max_delay_ms: broker.config.get().schedule_max_delay_ms,
         log_append_time: config.log_append_time,
         timestamp_before_max_ms: config.timestamp_before_max_ms,
         timestamp_after_max_ms: config.timestamp_after_max_ms,
+        codec: config.codec,
     };
     let bytes = records.as_ref().map_or(0, bytes::Bytes::len);
     let checked = match records::check_produce(records, &rules) {

@@ -5,10 +5,18 @@
 pub enum Kind {
     /// `true` or `false`.
     Bool,
-    /// An integer in this range.
+    /// A 32-bit integer in this range.
     Int(i64, i64),
+    /// A 64-bit integer in this range.
+    Long(i64, i64),
+    /// As [`Kind::Long`], or nothing: then another setting says.
+    LongOrUnset(i64, i64),
+    /// A fraction in this range.
+    Double(f64, f64),
     /// One of these words.
     OneOf(&'static [&'static str]),
+    /// Some of these words, separated by commas.
+    ListOf(&'static [&'static str]),
     /// Any text; what is allowed is checked where it is used.
     Text,
 }
@@ -24,6 +32,10 @@ pub struct Key {
     pub default: &'static str,
     /// What it does, with its unit.
     pub doc: &'static str,
+    /// It can be changed while the node runs.
+    pub dynamic: bool,
+    /// Nothing acts on another value yet: it is refused.
+    pub fixed: bool,
 }
 
 impl Kind {
@@ -32,23 +44,57 @@ impl Kind {
         match self {
             Self::Bool => 1,
             Self::OneOf(_) | Self::Text => 2,
-            Self::Int(..) => 5,
+            Self::Int(..) => 3,
+            Self::Long(..) | Self::LongOrUnset(..) => 5,
+            Self::Double(..) => 6,
+            Self::ListOf(_) => 7,
         }
     }
 
-    /// What is allowed, where `value` is not.
+    /// Why `value` is refused, in Kafka's words. Source: Apache Kafka, `ConfigDef`.
     pub fn refuse(self, value: &str) -> Option<String> {
+        let number = |range: (i64, i64), parsed: Option<i64>, name: &str| match parsed {
+            None => Some(format!("Not a number of type {name}")),
+            Some(n) if n < range.0 => Some(format!("Value must be at least {}", range.0)),
+            Some(n) if n > range.1 => Some(format!("Value must be no more than {}", range.1)),
+            Some(_) => None,
+        };
         match self {
-            Self::Bool if value == "true" || value == "false" => None,
-            Self::Bool => Some("true, false".into()),
-            Self::Int(min, max) if value.parse().is_ok_and(|n: i64| (min..=max).contains(&n)) => {
-                None
+            Self::Bool => (!value.eq_ignore_ascii_case("true")
+                && !value.eq_ignore_ascii_case("false"))
+            .then(|| "Expected value to be either true or false".into()),
+            Self::Int(min, max) => {
+                let parsed = value.parse::<i32>().ok().map(i64::from);
+                number((min, max), parsed, "INT")
             }
-            Self::Int(min, max) => Some(format!("{min} to {max}")),
-            Self::OneOf(words) if words.contains(&value) => None,
-            Self::OneOf(words) => Some(words.join(", ")),
+            Self::LongOrUnset(..) if value.is_empty() => None,
+            Self::Long(min, max) | Self::LongOrUnset(min, max) => {
+                number((min, max), value.parse().ok(), "LONG")
+            }
+            Self::Double(min, max) => match value.parse::<f64>() {
+                Err(_) => Some("Not a number of type DOUBLE".into()),
+                Ok(n) if n < min => Some(format!("Value must be at least {min}")),
+                Ok(n) if n > max => Some(format!("Value must be no more than {max}")),
+                Ok(_) => None,
+            },
+            Self::OneOf(words) => (!words.contains(&value))
+                .then(|| format!("String must be one of: {}", words.join(", "))),
+            Self::ListOf(words) => {
+                let mut items = value.split(',').map(str::trim);
+                let fits = words.is_empty() || items.all(|item| words.contains(&item));
+                (!fits).then(|| format!("String must be one of: {}", words.join(", ")))
+            }
             Self::Text => None,
         }
+    }
+}
+
+impl Key {
+    /// Why `value` cannot be given.
+    pub fn refuse(&self, value: &str) -> Option<String> {
+        let only = || format!("only {} is supported yet", self.default);
+        let refused = self.kind.refuse(value);
+        refused.or_else(|| (self.fixed && value != self.default).then(only))
     }
 }
 
@@ -58,13 +104,34 @@ const fn key(name: &'static str, kind: Kind, default: &'static str, doc: &'stati
         kind,
         default,
         doc,
+        dynamic: false,
+        fixed: false,
+    }
+}
+
+/// A setting that can be changed while the node runs, as in Kafka.
+const fn dynamic(name: &'static str, kind: Kind, default: &'static str, doc: &'static str) -> Key {
+    Key {
+        dynamic: true,
+        ..key(name, kind, default, doc)
+    }
+}
+
+/// A setting on which nothing acts yet.
+const fn later(name: &'static str, kind: Kind, default: &'static str, doc: &'static str) -> Key {
+    Key {
+        fixed: true,
+        ..key(name, kind, default, doc)
     }
 }
 
 const I32: i64 = i32::MAX as i64;
+const I64: i64 = i64::MAX;
+/// `compression.type`'s words, in Kafka's order.
+pub const CODECS: [&str; 6] = ["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"];
 
 /// Every setting of the node.
-pub const KEYS: [Key; 29] = [
+pub const KEYS: [Key; 57] = [
     key(
         "node.id",
         Kind::Int(0, I32),
@@ -104,13 +171,13 @@ pub const KEYS: [Key; 29] = [
     ),
     key(
         "num.partitions",
-        Kind::Int(1, 10_000),
+        Kind::Int(1, I32),
         "1",
         "Partitions of a topic that does not say.",
     ),
     key(
         "default.replication.factor",
-        Kind::Int(1, 100),
+        Kind::Int(1, I32),
         "1",
         "Replicas of a topic that does not say.",
     ),
@@ -132,15 +199,15 @@ pub const KEYS: [Key; 29] = [
         "104857600",
         "The largest request, in bytes.",
     ),
-    key(
+    dynamic(
         "max.connections",
-        Kind::Int(1, I32),
-        "15000",
+        Kind::Int(0, I32),
+        "2147483647",
         "Connections open at once.",
     ),
     key(
         "connections.max.idle.ms",
-        Kind::Int(1, i64::MAX),
+        Kind::Long(1, I64),
         "600000",
         "An idle connection is closed after this, in milliseconds.",
     ),
@@ -156,67 +223,73 @@ pub const KEYS: [Key; 29] = [
         "2000",
         "Partitions in one DescribeTopicPartitions answer.",
     ),
-    key(
+    dynamic(
         "message.max.bytes",
         Kind::Int(0, I32),
         "1048588",
         "The largest record batch, in bytes.",
     ),
-    key(
+    dynamic(
         "log.segment.bytes",
         Kind::Int(1024 * 1024, I32),
         "1073741824",
         "A segment is closed at this size, in bytes.",
     ),
-    key(
+    dynamic(
         "log.roll.ms",
-        Kind::Int(1, i64::MAX),
-        "604800000",
-        "A segment is closed at this age, in milliseconds.",
+        Kind::LongOrUnset(1, I64),
+        "",
+        "A segment is closed at this age, in milliseconds; log.roll.hours where unset.",
     ),
     key(
+        "log.roll.hours",
+        Kind::Int(1, I32),
+        "168",
+        "A segment is closed at this age, in hours.",
+    ),
+    dynamic(
         "log.index.interval.bytes",
         Kind::Int(0, I32),
         "4096",
         "An index entry at least every so many bytes.",
     ),
-    key(
+    dynamic(
         "log.message.timestamp.type",
         Kind::OneOf(&["CreateTime", "LogAppendTime"]),
         "CreateTime",
         "Whose clock stamps records.",
     ),
-    key(
+    dynamic(
         "log.message.timestamp.before.max.ms",
-        Kind::Int(0, i64::MAX),
+        Kind::Long(0, I64),
         "9223372036854775807",
         "How old a record's timestamp may be, in milliseconds.",
     ),
-    key(
+    dynamic(
         "log.message.timestamp.after.max.ms",
-        Kind::Int(0, i64::MAX),
+        Kind::Long(0, I64),
         "3600000",
         "How far ahead a record's timestamp may be, in milliseconds.",
     ),
-    key(
+    dynamic(
         "min.insync.replicas",
-        Kind::Int(1, 100),
+        Kind::Int(1, I32),
         "1",
         "Replicas that must have a record before acks=all is answered.",
     ),
-    key(
+    dynamic(
         "producer.id.expiration.ms",
         Kind::Int(1, I32),
         "86400000",
         "A silent idempotent producer is forgotten after this, in milliseconds.",
     ),
-    key(
+    dynamic(
         "flush.policy",
         Kind::OneOf(&["ack", "interval", "os"]),
         "ack",
         "When an append is committed: synced, at once with a sync every flush.interval.ms, or at once.",
     ),
-    key(
+    dynamic(
         "flush.interval.ms",
         Kind::Int(1, I32),
         "1000",
@@ -230,8 +303,170 @@ pub const KEYS: [Key; 29] = [
     ),
     key(
         "schedule.max.delay.ms",
-        Kind::Int(0, i64::MAX),
+        Kind::Long(0, I64),
         "31622400000",
         "How far ahead a record may be held, in milliseconds (366 days).",
+    ),
+    dynamic(
+        "max.connections.per.ip",
+        Kind::Int(0, I32),
+        "2147483647",
+        "Connections open at once from one address.",
+    ),
+    dynamic(
+        "max.connections.per.ip.overrides",
+        Kind::Text,
+        "",
+        "ADDRESS:COUNT, separated by commas: other bounds for these addresses.",
+    ),
+    key(
+        "queued.max.request.bytes",
+        Kind::Long(-1, I64),
+        "-1",
+        "Bytes of requests being received or answered, of all connections; no more are read meanwhile. -1 none.",
+    ),
+    key(
+        "max.incremental.fetch.session.cache.slots",
+        Kind::Int(0, I32),
+        "1000",
+        "Fetch sessions kept at once (KIP-227).",
+    ),
+    dynamic(
+        "compression.type",
+        Kind::OneOf(&CODECS),
+        "producer",
+        "The codec that batches are kept in; producer keeps what was sent.",
+    ),
+    dynamic(
+        "compression.gzip.level",
+        Kind::Int(-1, 9),
+        "-1",
+        "The level of gzip, where compression.type is gzip.",
+    ),
+    dynamic(
+        "compression.lz4.level",
+        Kind::Int(1, 17),
+        "9",
+        "The level of lz4, where compression.type is lz4.",
+    ),
+    dynamic(
+        "compression.zstd.level",
+        Kind::Int(-131_072, 22),
+        "3",
+        "The level of zstd, where compression.type is zstd.",
+    ),
+    later(
+        "log.cleanup.policy",
+        Kind::ListOf(&["compact", "delete"]),
+        "delete",
+        "How old segments go.",
+    ),
+    dynamic(
+        "log.retention.ms",
+        Kind::LongOrUnset(-1, I64),
+        "",
+        "How long records are kept, in milliseconds; -1 for ever; log.retention.minutes, then hours, where unset.",
+    ),
+    key(
+        "log.retention.minutes",
+        Kind::LongOrUnset(-1, I32),
+        "",
+        "How long records are kept, in minutes.",
+    ),
+    key(
+        "log.retention.hours",
+        Kind::Int(-1, I32),
+        "168",
+        "How long records are kept, in hours.",
+    ),
+    dynamic(
+        "log.retention.bytes",
+        Kind::Long(-1, I64),
+        "-1",
+        "A partition's size limit, in bytes; -1 none.",
+    ),
+    key(
+        "log.retention.check.interval.ms",
+        Kind::Long(1, I64),
+        "300000",
+        "Logs are looked through for what may go this often, in milliseconds.",
+    ),
+    dynamic(
+        "log.segment.delete.delay.ms",
+        Kind::Long(0, I64),
+        "60000",
+        "How long a removed file stays on the disk, in milliseconds.",
+    ),
+    dynamic(
+        "log.flush.interval.messages",
+        Kind::Long(1, I64),
+        "9223372036854775807",
+        "A sync after so many messages; the last of them is answered by it.",
+    ),
+    dynamic(
+        "log.flush.interval.ms",
+        Kind::LongOrUnset(0, I64),
+        "",
+        "A sync after so long, in milliseconds.",
+    ),
+    later(
+        "log.cleaner.delete.retention.ms",
+        Kind::Long(0, I64),
+        "86400000",
+        "How long tombstones are kept, in milliseconds.",
+    ),
+    later(
+        "log.cleaner.min.cleanable.ratio",
+        Kind::Double(0.0, 1.0),
+        "0.5",
+        "How dirty a log is before it is compacted.",
+    ),
+    later(
+        "log.cleaner.min.compaction.lag.ms",
+        Kind::Long(0, I64),
+        "0",
+        "A record is compacted after this at the earliest, in milliseconds.",
+    ),
+    later(
+        "log.cleaner.max.compaction.lag.ms",
+        Kind::Long(1, I64),
+        "9223372036854775807",
+        "A record is compacted after this at the latest, in milliseconds.",
+    ),
+    later(
+        "log.index.size.max.bytes",
+        Kind::Int(4, I32),
+        "10485760",
+        "The size of an index, in bytes.",
+    ),
+    later(
+        "log.preallocate",
+        Kind::Bool,
+        "false",
+        "Take a segment's space at once.",
+    ),
+    later(
+        "log.local.retention.bytes",
+        Kind::Long(-2, I64),
+        "-2",
+        "Tiered storage: local bytes kept.",
+    ),
+    later(
+        "log.local.retention.ms",
+        Kind::Long(-2, I64),
+        "-2",
+        "Tiered storage: local time kept.",
+    ),
+    later(
+        "unclean.leader.election.enable",
+        Kind::Bool,
+        "false",
+        "Elect a replica that lacks records.",
+    ),
+    key(
+        "socket.listen.backlog.size",
+        Kind::Int(1, I32),
+        "50",
+        "Connections that wait to be accepted.",
     ),
 ];

@@ -26,6 +26,10 @@ pub enum Layer {
     Env,
     /// The command line.
     Flag,
+    /// Changed by a client, for all brokers.
+    DynamicDefault,
+    /// Changed by a client, for this broker.
+    DynamicBroker,
 }
 
 impl fmt::Display for Layer {
@@ -35,6 +39,8 @@ impl fmt::Display for Layer {
             Self::File => "file",
             Self::Env => "environment",
             Self::Flag => "--set",
+            Self::DynamicDefault => "changed for all brokers",
+            Self::DynamicBroker => "changed for this broker",
         })
     }
 }
@@ -53,7 +59,7 @@ pub enum ConfigError {
         suggestion: &'static str,
     },
     /// A value out of range.
-    #[error("{key}={value} (from {layer}): allowed is {allowed}")]
+    #[error("{key}={value} (from {layer}): {why}")]
     Invalid {
         /// Which.
         key: String,
@@ -61,8 +67,8 @@ pub enum ConfigError {
         value: String,
         /// Where.
         layer: Layer,
-        /// What would do.
-        allowed: String,
+        /// What is wrong with it.
+        why: String,
     },
     /// Not KEY=VALUE.
     #[error("--set {0}: allowed is KEY=VALUE")]
@@ -77,9 +83,9 @@ pub enum ConfigError {
     },
 }
 
-/// A value for every key.
+/// Values of every key, by layer: the last one counts. The first is always [`Layer::Default`].
 #[derive(Clone, Debug)]
-pub struct Loaded(BTreeMap<&'static str, (String, Layer)>);
+pub struct Loaded(BTreeMap<&'static str, Vec<(String, Layer)>>);
 
 /// Reads all layers; `env` is the environment, `set` are KEY=VALUE texts.
 pub fn load(
@@ -89,7 +95,7 @@ pub fn load(
 ) -> Result<Loaded, ConfigError> {
     let mut loaded = Loaded(
         KEYS.iter()
-            .map(|k| (k.name, (k.default.to_owned(), Layer::Default)))
+            .map(|k| (k.name, vec![(k.default.to_owned(), Layer::Default)]))
             .collect(),
     );
     if let Some(path) = file {
@@ -153,66 +159,108 @@ impl Loaded {
                 suggestion: nearest(name),
             });
         };
-        if let Some(allowed) = key.kind.refuse(&value) {
+        if let Some(why) = key.refuse(&value) {
             return Err(ConfigError::Invalid {
                 key: name.to_owned(),
                 value,
                 layer,
-                allowed,
+                why,
             });
         }
-        self.0.insert(key.name, (value, layer));
+        if let Some(layers) = self.0.get_mut(key.name) {
+            layers.retain(|(_, there)| *there != layer);
+            layers.push((value, layer));
+        }
         Ok(())
     }
 
     /// A key's value and where it came from.
     pub fn get(&self, key: &str) -> (&str, Layer) {
-        self.0
-            .get(key)
-            .map_or(("", Layer::Default), |(value, layer)| (value, *layer))
+        let last = self.0.get(key).and_then(|layers| layers.last());
+        last.map_or(("", Layer::Default), |(value, layer)| (value, *layer))
+    }
+
+    /// All values of a key, the one that counts first.
+    pub fn layers(&self, key: &str) -> impl Iterator<Item = (&str, Layer)> {
+        let layers = self.0.get(key).map_or(&[][..], Vec::as_slice);
+        layers
+            .iter()
+            .rev()
+            .map(|(value, layer)| (value.as_str(), *layer))
+    }
+
+    /// The same, with what clients changed while the node runs. What this release does not know or allow any more is left
+    /// out: it was checked when it was changed.
+    #[must_use]
+    pub fn with_dynamic(
+        &self,
+        all: &BTreeMap<String, String>,
+        this: &BTreeMap<String, String>,
+    ) -> Self {
+        let mut with = self.clone();
+        for layers in with.0.values_mut() {
+            layers.retain(|(_, layer)| *layer < Layer::DynamicDefault);
+        }
+        let all = all.iter().map(|change| (change, Layer::DynamicDefault));
+        let this = this.iter().map(|change| (change, Layer::DynamicBroker));
+        for ((key, value), layer) in all.chain(this) {
+            if let Err(error) = with.put(key, value.clone(), layer) {
+                tracing::warn!(%error, "a changed setting is not followed");
+            }
+        }
+        with
     }
 
     /// All of them, by name.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, &str, Layer)> {
         self.0
-            .iter()
-            .map(|(key, (value, layer))| (*key, value.as_str(), *layer))
+            .keys()
+            .map(|key| (*key, self.get(key).0, self.get(key).1))
     }
 
     pub(super) fn text(&self, key: &str) -> &str {
         self.get(key).0
     }
 
-    pub(super) fn invalid(&self, key: &str, allowed: &str) -> ConfigError {
+    pub(super) fn invalid(&self, key: &str, why: &str) -> ConfigError {
         let (value, layer) = self.get(key);
         ConfigError::Invalid {
             key: key.to_owned(),
             value: value.to_owned(),
             layer,
-            allowed: allowed.to_owned(),
+            why: why.to_owned(),
         }
     }
 
     pub(super) fn number<T: FromStr>(&self, key: &str) -> Result<T, ConfigError> {
         self.text(key)
             .parse()
-            .map_err(|_| self.invalid(key, "a number"))
+            .map_err(|_| self.invalid(key, "Not a number"))
     }
 
     pub(super) fn flag(&self, key: &str) -> Result<bool, ConfigError> {
         self.text(key)
+            .to_ascii_lowercase()
             .parse()
-            .map_err(|_| self.invalid(key, "true, false"))
+            .map_err(|_| self.invalid(key, "Expected value to be either true or false"))
     }
 
     pub(super) fn millis(&self, key: &str) -> Result<Duration, ConfigError> {
         self.number(key).map(Duration::from_millis)
     }
 
+    /// A number, or nothing where it is unset.
+    pub(super) fn optional(&self, key: &str) -> Result<Option<i64>, ConfigError> {
+        if self.text(key).is_empty() {
+            return Ok(None);
+        }
+        self.number(key).map(Some)
+    }
+
     pub(super) fn address(&self, key: &str) -> Result<SocketAddr, ConfigError> {
         self.text(key)
             .parse()
-            .map_err(|_| self.invalid(key, "ADDRESS:PORT"))
+            .map_err(|_| self.invalid(key, "allowed is ADDRESS:PORT"))
     }
 
     pub(super) fn listener(&self, key: &str) -> Result<SocketAddr, ConfigError> {
@@ -223,7 +271,7 @@ impl Loaded {
             .replace("localhost", "127.0.0.1");
         address
             .parse()
-            .map_err(|_| self.invalid(key, "PLAINTEXT://ADDRESS:PORT"))
+            .map_err(|_| self.invalid(key, "allowed is PLAINTEXT://ADDRESS:PORT"))
     }
 
     pub(super) fn advertised(&self) -> Result<Option<(String, u16)>, ConfigError> {
@@ -239,7 +287,7 @@ impl Loaded {
         let parsed = parsed.and_then(|(host, port)| Some((host.to_owned(), port.parse().ok()?)));
         match parsed {
             Some((host, port)) if !host.is_empty() => Ok(Some((host, port))),
-            _ => Err(self.invalid(key, "PLAINTEXT://HOST:PORT")),
+            _ => Err(self.invalid(key, "allowed is PLAINTEXT://HOST:PORT")),
         }
     }
 }

@@ -60,6 +60,13 @@ pub enum Command {
         /// New values; `None` goes back to the default.
         changes: BTreeMap<String, Option<String>>,
     },
+    /// Settings of one broker, or of all, change.
+    AlterBrokerConfig {
+        /// The broker's id; empty for all.
+        broker: String,
+        /// New values; `None` goes back to what the broker was started with.
+        changes: BTreeMap<String, Option<String>>,
+    },
     /// A broker needs producer ids (KIP-730).
     AllocateProducerIds {
         /// How many.
@@ -79,6 +86,9 @@ impl fmt::Display for Command {
                 write!(f, "add {} partitions to {topic_id}", added.len())
             }
             Self::AlterTopicConfig { topic_id, .. } => write!(f, "alter config of {topic_id}"),
+            Self::AlterBrokerConfig { broker, .. } => {
+                write!(f, "alter config of broker {broker:?}")
+            }
             Self::AllocateProducerIds { count } => write!(f, "allocate {count} producer ids"),
         }
     }

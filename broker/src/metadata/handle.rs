@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use openraft::{Config, Raft, SnapshotPolicy};
+use openraft::{Config, Raft, SnapshotPolicy, async_runtime::watch::WatchReceiver};
 use storage::kv::{Kv, KvError};
 use thiserror::Error;
 use tokio::sync::watch;
@@ -67,6 +67,19 @@ pub enum MetadataError {
     /// A change did something else than it should: a defect of ours.
     #[error("a metadata change ended as {0:?}")]
     Unexpected(Outcome),
+}
+
+/// Who decides on the metadata.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Quorum {
+    /// The leader; -1 nobody.
+    pub leader: i32,
+    /// Its term.
+    pub term: i32,
+    /// One past the last entry.
+    pub log_end: i64,
+    /// The voters.
+    pub voters: Vec<i32>,
 }
 
 /// What a node says of itself.
@@ -160,6 +173,20 @@ impl Metadata {
         match self.raft.client_write(command).await {
             Ok(written) => Ok(written.data),
             Err(error) => Err(not_agreed(error)),
+        }
+    }
+
+    /// The metadata log's voters and end.
+    pub fn quorum(&self) -> Quorum {
+        let metrics = self.raft.metrics().borrow_watched().clone();
+        let id = |id: NodeId| i32::try_from(id).unwrap_or(-1);
+        Quorum {
+            leader: metrics.current_leader.map_or(-1, id),
+            term: i32::try_from(metrics.current_term).unwrap_or(i32::MAX),
+            log_end: metrics
+                .last_log_index
+                .map_or(0, |index| i64::try_from(index + 1).unwrap_or(i64::MAX)),
+            voters: metrics.membership_config.voter_ids().map(id).collect(),
         }
     }
 

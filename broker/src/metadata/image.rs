@@ -24,6 +24,9 @@ pub struct Image {
     pub deleting: BTreeMap<TopicId, Arc<Topic>>,
     /// The next producer id to give out.
     pub next_producer_id: i64,
+    /// Settings that clients changed, by the broker's id; "" for all brokers.
+    #[serde(default)]
+    pub broker_configs: BTreeMap<String, BTreeMap<String, String>>,
     /// Names by id, of `topics`. Derived.
     #[serde(skip)]
     names: BTreeMap<TopicId, String>,
@@ -151,14 +154,14 @@ impl Image {
                     .partitions
                     .extend(added.into_iter().map(PartitionState::new));
             }),
-            Command::AlterTopicConfig { topic_id, changes } => self.edit(topic_id, |topic| {
-                for (key, value) in changes {
-                    match value {
-                        Some(value) => topic.configs.insert(key, value),
-                        None => topic.configs.remove(&key),
-                    };
-                }
-            }),
+            Command::AlterTopicConfig { topic_id, changes } => {
+                self.edit(topic_id, |topic| alter(&mut topic.configs, changes))
+            }
+            Command::AlterBrokerConfig { broker, changes } => {
+                alter(self.broker_configs.entry(broker).or_default(), changes);
+                self.broker_configs.retain(|_, configs| !configs.is_empty());
+                Outcome::Done
+            }
             Command::AllocateProducerIds { count } => {
                 let first = self.next_producer_id;
                 self.next_producer_id += count;
@@ -176,6 +179,15 @@ impl Image {
             }
             None => Outcome::NoSuchTopic,
         }
+    }
+}
+
+fn alter(configs: &mut BTreeMap<String, String>, changes: BTreeMap<String, Option<String>>) {
+    for (key, value) in changes {
+        match value {
+            Some(value) => configs.insert(key, value),
+            None => configs.remove(&key),
+        };
     }
 }
 

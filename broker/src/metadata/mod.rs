@@ -21,5 +21,5 @@ mod state_machine;
 mod tests;
 
 pub use command::{Command, Outcome};
-pub use handle::{Metadata, MetadataError, MetadataOptions};
+pub use handle::{Metadata, MetadataError, MetadataOptions, Quorum};
 pub use image::{Broker, Image, PartitionState, Topic};

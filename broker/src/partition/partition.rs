@@ -2,16 +2,17 @@
 
 use std::{
     collections::VecDeque,
+    io,
     sync::{
         Arc,
-        atomic::{AtomicI32, Ordering},
+        atomic::{AtomicI32, AtomicU64, Ordering},
     },
 };
 
 use parking_lot::{Mutex, RwLock};
 use scheduler::{TimerEntry, TimerStore};
 use storage::{
-    log::{AppendError, Appended, Log, Offsets, Unit},
+    log::{AppendError, Appended, Log, Offsets, Retained, Unit},
     units::{DueTime, LeaderEpoch, Offset, TimestampMs, TopicId},
 };
 use tokio::sync::watch;
@@ -53,6 +54,7 @@ pub struct Partition {
     pub metrics: TopicMetrics,
     config: RwLock<Arc<TopicConfig>>,
     pending: Mutex<Pending>,
+    pinned_bytes: AtomicU64,
 }
 
 /// *Invariant*: a record is in exactly one of: `uncommitted`, `timers`, the hands of the fire loop, the log as a fire.
@@ -61,6 +63,8 @@ struct Pending {
     /// Holds appended but not committed, in log order.
     uncommitted: VecDeque<(Offset, Vec<TimerEntry>)>,
     timers: TimerStore,
+    /// The oldest HOLD of what the fire loop has taken out and not yet appended.
+    in_hand: Option<Offset>,
 }
 
 impl Partition {
@@ -84,7 +88,9 @@ impl Partition {
             pending: Mutex::new(Pending {
                 uncommitted: VecDeque::new(),
                 timers,
+                in_hand: None,
             }),
+            pinned_bytes: AtomicU64::new(0),
         }
     }
 
@@ -181,9 +187,46 @@ impl Partition {
         self.pending.lock().uncommitted.front().map(|(end, _)| *end)
     }
 
-    /// Takes out what is due, in firing order.
+    /// Takes out what is due, in firing order. Retention keeps its HOLDs until [`Partition::hand_emptied`].
     pub fn pop_due(&self, now: TimestampMs, max: usize) -> Vec<TimerEntry> {
-        self.pending.lock().timers.pop_due(now, max)
+        let mut pending = self.pending.lock();
+        let due = pending.timers.pop_due(now, max);
+        pending.in_hand = due.iter().map(|entry| entry.place.hold).min();
+        due
+    }
+
+    /// What was taken out is in the log as a fire, or handed back.
+    pub fn hand_emptied(&self) {
+        self.pending.lock().in_hand = None;
+    }
+
+    /// Removes what the topic's retention does not keep. Blocks on the disk.
+    pub fn retain(&self, now_ms: i64) -> io::Result<Retained> {
+        let rules = self.config().retention;
+        let retained = self.log.retain(&rules, now_ms, &|| self.oldest_pending())?;
+        self.pinned_bytes
+            .store(retained.pinned_bytes, Ordering::Relaxed);
+        Ok(retained)
+    }
+
+    /// Bytes below the log start that pending records keep on the disk, at the last look.
+    pub fn pinned_bytes(&self) -> u64 {
+        self.pinned_bytes.load(Ordering::Relaxed)
+    }
+
+    /// The oldest HOLD that no appended FIRE has settled whole.
+    fn oldest_pending(&self) -> Option<Offset> {
+        let pending = self.pending.lock();
+        let uncommitted = pending.uncommitted.front();
+        let uncommitted = uncommitted.and_then(|(_, entries)| entries.first());
+        [
+            pending.timers.oldest_hold(),
+            pending.in_hand,
+            uncommitted.map(|entry| entry.place.hold),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     /// Hands back what could not be fired.

@@ -13,7 +13,7 @@ use std::{
     },
 };
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use scheduler::Clock;
 use serde::{Deserialize, Serialize};
 use storage::{
@@ -29,7 +29,7 @@ use tracing::{error, info, warn};
 
 use super::partition::{Partition, PartitionKey};
 use crate::{
-    config::Config,
+    config::{Config, LiveConfig},
     metadata::{Image, Topic},
     schedule::{
         fire_loop::FireHandle,
@@ -53,7 +53,7 @@ pub struct RegistryOptions {
     /// Wall time.
     pub clock: Arc<dyn Clock>,
     /// Broker settings, the defaults of topic settings.
-    pub config: Arc<Config>,
+    pub config: LiveConfig,
     /// Who fires.
     pub fire: FireHandle,
     /// Gauges.
@@ -79,9 +79,17 @@ pub enum Slot {
 pub struct Registry {
     options: RegistryOptions,
     slots: RwLock<HashMap<PartitionKey, Slot>>,
+    /// What the folders follow already; a topic that did not change since is not looked at again.
+    followed: Mutex<Followed>,
     /// The last reconcile could not remove a deleted topic's folders.
     removal_failed: AtomicBool,
     reconciled: watch::Sender<u64>,
+}
+
+#[derive(Debug, Default)]
+struct Followed {
+    topics: HashMap<TopicId, Arc<Topic>>,
+    config: Option<Arc<Config>>,
 }
 
 /// Why a partition is offline.
@@ -123,6 +131,7 @@ impl Registry {
         Self {
             options,
             slots: RwLock::default(),
+            followed: Mutex::default(),
             removal_failed: AtomicBool::new(false),
             reconciled: watch::Sender::new(0),
         }
@@ -186,9 +195,8 @@ impl Registry {
             })
             .map(|topic| topic.id)
             .collect();
-        for topic in image.topics.values() {
-            self.open_topic(topic);
-        }
+        self.options.config.follow(&image.broker_configs);
+        self.open_topics(image);
         self.count_states();
         self.reconciled.send_replace(image.version);
         removed
@@ -250,8 +258,54 @@ impl Registry {
         }
     }
 
-    fn open_topic(&self, topic: &Topic) {
-        let config = Arc::new(TopicConfig::resolve(&topic.configs, &self.options.config));
+    /// Removes what retention does not keep, of every log.
+    pub fn retain(&self) {
+        for partition in self.online() {
+            let now = self.options.clock.wall();
+            if let Err(error) = partition.retain(now.0) {
+                warn!(topic = %partition.topic, partition = partition.key.index, %error, "retention failed");
+            }
+        }
+    }
+
+    /// Unlinks removed files whose delay is over.
+    pub fn reap(&self) {
+        let now = self.options.clock.wall();
+        for partition in self.online() {
+            partition.log().reap(now.0);
+        }
+    }
+
+    /// The file system's bytes, and those of them that can be used.
+    pub fn disk_bytes(&self) -> Option<(i64, i64)> {
+        let stat = rustix::fs::statvfs(self.options.data_dir.path()).ok()?;
+        let bytes = |blocks: u64| i64::try_from(blocks.saturating_mul(stat.f_frsize)).ok();
+        Some((bytes(stat.f_blocks)?, bytes(stat.f_bavail)?))
+    }
+
+    fn open_topics(&self, image: &Image) {
+        let retry = self.wants_retry();
+        let config = self.options.config.get();
+        let mut followed = self.followed.lock();
+        let same_config = followed
+            .config
+            .as_deref()
+            .is_some_and(|c| c.is_same_as(&config));
+        followed
+            .topics
+            .retain(|id, _| image.topic_by_id(*id).is_some());
+        for topic in image.topics.values() {
+            let before = followed.topics.insert(topic.id, Arc::clone(topic));
+            let unchanged = before.is_some_and(|before| Arc::ptr_eq(&before, topic));
+            if retry || !same_config || !unchanged {
+                self.open_topic(topic, &config);
+            }
+        }
+        followed.config = Some(config);
+    }
+
+    fn open_topic(&self, topic: &Topic, broker: &Config) {
+        let config = Arc::new(TopicConfig::resolve(&topic.configs, broker));
         for (index, replica) in (0i32..).zip(&topic.partitions) {
             if !replica.replicas.contains(&self.options.node_id) {
                 continue;

@@ -217,6 +217,12 @@ impl FireLoop {
 
     /// Fires what is due in a partition; false where it must not be tried again at once.
     fn fire(&mut self, partition: &Arc<Partition>, now: TimestampMs) -> bool {
+        let go_on = self.fire_in_hand(partition, now);
+        partition.hand_emptied();
+        go_on
+    }
+
+    fn fire_in_hand(&mut self, partition: &Arc<Partition>, now: TimestampMs) -> bool {
         let due = partition.pop_due(now, RECORDS_PER_TURN_MAX);
         let log_append_time = partition.config().log_append_time;
         let fire = fire::build(

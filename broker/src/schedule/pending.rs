@@ -32,16 +32,14 @@ pub enum PendingError {
 pub fn rebuild(log: &Log) -> Result<TimerStore, PendingError> {
     let mut pending = HashMap::new();
     let mut failed = None;
-    log.scan_special(
-        log.offsets().log_start,
-        &mut |frame| match replay(&mut pending, &frame) {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(error) => {
-                failed = Some(error);
-                ControlFlow::Break(())
-            }
-        },
-    )?;
+    // From the first byte: what is pending may lie below the log start.
+    log.scan_special(Offset(0), &mut |frame| match replay(&mut pending, &frame) {
+        Ok(()) => ControlFlow::Continue(()),
+        Err(error) => {
+            failed = Some(error);
+            ControlFlow::Break(())
+        }
+    })?;
     if let Some(error) = failed {
         return Err(error);
     }

@@ -15,7 +15,7 @@ use super::{
     error::{AppendError, OpenError},
     leader_epochs::LeaderEpochs,
     offsets::Offsets,
-    producer_state::{Producers, Verdict},
+    producer_state::{ProducerInfo, Producers, Verdict},
     recovery::{self, Recovered, RecoveryReport},
     retention::Condemned,
     segment::{SEGMENT_HEADER_LEN, Segment},
@@ -263,6 +263,11 @@ impl Log {
     pub fn end_offset_for_epoch(&self, epoch: LeaderEpoch) -> (LeaderEpoch, Offset) {
         let writer = self.writer.lock();
         writer.epochs.end_offset(epoch, writer.next_offset)
+    }
+
+    /// The producers that it remembers.
+    pub fn producers(&self) -> Vec<ProducerInfo> {
+        self.writer.lock().producers.list()
     }
 
     /// Bytes of all batches.

@@ -42,6 +42,7 @@ pub use config::{FlushPolicy, LogConfig};
 pub use error::{AppendError, OpenError, ReadError};
 pub use log::{Log, LogOptions};
 pub use offsets::Offsets;
+pub use producer_state::ProducerInfo;
 pub use read::{Chunk, FileSlice, ReadResult, ReadUpTo};
 pub use recovery::RecoveryReport;
 pub use retention::{Retained, RetentionRules};

@@ -35,6 +35,19 @@ struct Batch {
     timestamp: i64,
 }
 
+/// A producer, as a log tells of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProducerInfo {
+    /// Its id.
+    pub id: i64,
+    /// Its epoch.
+    pub epoch: i16,
+    /// The last sequence of its last batch; -1 none.
+    pub last_sequence: i32,
+    /// The largest timestamp of its last batch; -1 none.
+    pub last_timestamp: i64,
+}
+
 /// What to do with a batch.
 #[derive(Debug)]
 pub(super) enum Verdict {
@@ -131,6 +144,22 @@ impl Producers {
             timestamp: header.max_timestamp,
         });
         producer.last_ms = now_ms;
+    }
+
+    /// All of them, by id.
+    pub(super) fn list(&self) -> Vec<ProducerInfo> {
+        let mut list: Vec<ProducerInfo> = self
+            .by_id
+            .iter()
+            .map(|(id, p)| ProducerInfo {
+                id: *id,
+                epoch: p.epoch,
+                last_sequence: p.batches.back().map_or(-1, |b| b.last_sequence),
+                last_timestamp: p.batches.back().map_or(-1, |b| b.timestamp),
+            })
+            .collect();
+        list.sort_by_key(|p| p.id);
+        list
     }
 
     /// Forgets producers that were silent for `after_ms`.

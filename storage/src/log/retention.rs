@@ -169,7 +169,9 @@ impl Log {
             bytes: size(gone),
             pinned_bytes: size(pinned),
         };
-        let first = gone.last().map_or_else(|| self.first_segment(), |(_, end)| *end);
+        let first = gone
+            .last()
+            .map_or_else(|| self.first_segment(), |(_, end)| *end);
         if gone.is_empty() && start <= self.offsets().log_start {
             return Ok(retained);
         }

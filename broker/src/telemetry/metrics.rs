@@ -1,4 +1,4 @@
-//! Logs and metrics.
+//! Metrics, for Prometheus.
 //!
 //! Labels are bounded: APIs, error names, and at most [`TOPICS_MAX`] topics; never a partition, key, client or message id.
 
@@ -16,25 +16,10 @@ use prometheus::{
     Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
     IntGaugeVec, Opts, Registry, TextEncoder,
 };
-use tracing_subscriber::EnvFilter;
 
 /// Topics with a label of their own; the rest share `_other`.
 const TOPICS_MAX: usize = 200;
 const OTHER: &str = "_other";
-
-/// Starts log lines on standard error; `RUST_LOG` filters.
-pub fn init_logs(json: bool) {
-    let filter =
-        EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,openraft=warn"));
-    let lines = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
-    if json {
-        lines.json().init();
-    } else {
-        lines.with_ansi(false).init();
-    }
-}
 
 /// The counters of one API.
 #[derive(Debug)]

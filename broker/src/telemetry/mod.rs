@@ -1,0 +1,7 @@
+//! Logs and metrics.
+
+mod logs;
+mod metrics;
+
+pub use logs::{LEVELS, Loggers};
+pub use metrics::{Metrics, TopicMetrics};

@@ -1,0 +1,98 @@
+//! A topic's settings, typed.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use kafka_compat::compress::Codec;
+use storage::log::{FlushPolicy, LogConfig, RetentionRules};
+
+use crate::config::Config;
+
+/// A topic's settings, typed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicConfig {
+    /// `chronos.schedule.enable`
+    pub schedule_enable: bool,
+    /// `max.message.bytes`
+    pub max_message_bytes: usize,
+    /// `message.timestamp.type` is LogAppendTime.
+    pub log_append_time: bool,
+    /// `message.timestamp.before.max.ms`
+    pub timestamp_before_max_ms: i64,
+    /// `message.timestamp.after.max.ms`
+    pub timestamp_after_max_ms: i64,
+    /// `min.insync.replicas`
+    pub min_insync_replicas: i32,
+    /// `compression.type` and its level; `None` keeps what the producer sent.
+    pub codec: Option<Codec>,
+    /// `retention.ms`, `retention.bytes`, `file.delete.delay.ms`
+    pub retention: RetentionRules,
+    log: LogConfig,
+}
+
+impl TopicConfig {
+    /// Settings of a topic, whose own were checked when they were set.
+    pub fn resolve(own: &BTreeMap<String, String>, broker: &Config) -> Self {
+        let text = |key: &str| super::value(key, own, broker);
+        let number = |key: &str| text(key).parse::<i64>().unwrap_or(0);
+        let narrow = |key: &str| u32::try_from(number(key)).unwrap_or(u32::MAX);
+        let at_least_0 = |key: &str| u64::try_from(number(key)).ok();
+        Self {
+            schedule_enable: is_true(&text("chronos.schedule.enable")),
+            max_message_bytes: usize::try_from(number("max.message.bytes")).unwrap_or(0),
+            log_append_time: text("message.timestamp.type") == "LogAppendTime",
+            timestamp_before_max_ms: number("message.timestamp.before.max.ms"),
+            timestamp_after_max_ms: number("message.timestamp.after.max.ms"),
+            min_insync_replicas: i32::try_from(number("min.insync.replicas")).unwrap_or(i32::MAX),
+            codec: codec(&text("compression.type"), |name| {
+                i32::try_from(number(name)).unwrap_or(0)
+            }),
+            retention: RetentionRules {
+                retention_ms: Some(number("retention.ms")).filter(|ms| *ms >= 0),
+                retention_bytes: at_least_0("retention.bytes"),
+                file_delete_delay_ms: number("file.delete.delay.ms"),
+            },
+            log: LogConfig {
+                segment_bytes: narrow("segment.bytes"),
+                segment_ms: number("segment.ms"),
+                index_interval_bytes: narrow("index.interval.bytes"),
+                flush_policy: flush_policy(&text("flush.policy"), number("flush.ms"), broker),
+                flush_messages: number("flush.messages"),
+                producer_id_expiration_ms: broker.producer_id_expiration_ms,
+            },
+        }
+    }
+
+    /// What the log takes of them.
+    pub fn log_config(&self) -> LogConfig {
+        self.log
+    }
+}
+
+fn is_true(text: &str) -> bool {
+    text.eq_ignore_ascii_case("true")
+}
+
+/// `flush.ms` is an interval of its own, whatever the policy; the shorter one counts.
+fn flush_policy(policy: &str, flush_ms: i64, broker: &Config) -> FlushPolicy {
+    let flush_ms = u64::try_from(flush_ms).unwrap_or(0);
+    let own = (flush_ms < i64::MAX.unsigned_abs()).then(|| Duration::from_millis(flush_ms));
+    match policy {
+        "ack" => FlushPolicy::Ack,
+        "interval" => {
+            let interval = broker.flush_interval;
+            FlushPolicy::Interval(own.map_or(interval, |ms| ms.min(interval)))
+        }
+        _ => own.map_or(FlushPolicy::Os, FlushPolicy::Interval),
+    }
+}
+
+fn codec(name: &str, level: impl Fn(&str) -> i32) -> Option<Codec> {
+    Some(match name {
+        "uncompressed" => Codec::None,
+        "gzip" => Codec::Gzip(level("compression.gzip.level")),
+        "snappy" => Codec::Snappy,
+        "lz4" => Codec::Lz4(level("compression.lz4.level")),
+        "zstd" => Codec::Zstd(level("compression.zstd.level")),
+        _ => return None,
+    })
+}

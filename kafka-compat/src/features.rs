@@ -1,0 +1,29 @@
+//! Cluster features (KIP-584): what this release supports, each finalized at its highest level.
+//!
+//! A feature is listed when this node does what it says: `metadata.version` stands for Kafka 4.3's protocol, `kraft.version` for
+//! voters that are named. Those of groups and transactions come with them.
+
+/// A feature.
+#[derive(Clone, Copy, Debug)]
+pub struct Feature {
+    /// Kafka's name.
+    pub name: &'static str,
+    /// The lowest level supported.
+    pub min: i16,
+    /// The highest level supported, and the one that is finalized.
+    pub max: i16,
+}
+
+/// In the order of their names.
+pub const FEATURES: [Feature; 2] = [
+    Feature {
+        name: "kraft.version",
+        min: 0,
+        max: 1,
+    },
+    Feature {
+        name: "metadata.version",
+        min: 7,
+        max: 29,
+    },
+];

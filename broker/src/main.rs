@@ -11,6 +11,7 @@ use broker::{
     wal,
 };
 use clap::Parser;
+use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 
 #[global_allocator]
@@ -71,6 +72,7 @@ fn read_config(settings: &Settings) -> Result<Config, ConfigError> {
 
 fn run(config: Config) -> anyhow::Result<()> {
     let loggers = Loggers::start(config.text("log.format").0 == "json");
+    raise_file_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
@@ -85,6 +87,17 @@ fn run(config: Config) -> anyhow::Result<()> {
         node.stop().await;
         Ok(())
     })
+}
+
+/// Each connection and each segment is an open file; the soft limit is for programs that use `select`.
+fn raise_file_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum {
+        limit.current = limit.maximum;
+        if let Err(error) = setrlimit(Resource::Nofile, limit) {
+            tracing::warn!(%error, "the limit of open files stays as it is");
+        }
+    }
 }
 
 /// Tells where clients connect, in one write: a script may close our standard output after the first line, and that is no

@@ -5,11 +5,11 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context;
-use kafka_compat::server::{self, Limits};
+use kafka_compat::server;
 use scheduler::{Clock, SystemClock};
 use storage::{data_dir::DataDir, disk::RealDisk, log::Syncer};
 use tokio::{
-    net::TcpListener,
+    net::{TcpListener, TcpSocket},
     sync::watch,
     task::{JoinHandle, JoinSet},
     time::{Instant, timeout},
@@ -58,8 +58,8 @@ impl Node {
         let live = LiveConfig::new(config);
         let config = live.get();
         let data_dir = Arc::new(DataDir::open(&config.data_dir, config.node_id)?);
-        let kafka = bind(config.listen, "listeners").await?;
-        let http = bind(config.http_listen, "http.listen").await?;
+        let kafka = bind(config.listen, "listeners", config.listen_backlog)?;
+        let http = bind(config.http_listen, "http.listen", config.listen_backlog)?;
         let (kafka_at, http_at) = (kafka.local_addr()?, http.local_addr()?);
         let (host, port) = config
             .advertised
@@ -115,15 +115,10 @@ impl Node {
             clock,
             metrics: Arc::clone(&metrics),
         });
-        let limits = Limits {
-            request_bytes_max: config.socket_request_max_bytes,
-            connections_max: config.max_connections,
-            idle: config.connections_max_idle,
-        };
         tasks.spawn(server::serve(
             kafka,
             Arc::new(KafkaService(broker)),
-            limits,
+            config.queued_max_request_bytes,
             stopped.clone(),
         ));
         let state = http::HttpState {
@@ -170,10 +165,17 @@ impl Node {
     }
 }
 
-async fn bind(address: SocketAddr, setting: &str) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address)
-        .await
-        .with_context(|| format!("{setting}: cannot bind {address}"))
+fn bind(address: SocketAddr, setting: &str, backlog: u32) -> anyhow::Result<TcpListener> {
+    let listen = || {
+        let socket = match address {
+            SocketAddr::V4(_) => TcpSocket::new_v4()?,
+            SocketAddr::V6(_) => TcpSocket::new_v6()?,
+        };
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(backlog)
+    };
+    listen().with_context(|| format!("{setting}: cannot bind {address}"))
 }
 
 /// Makes the partitions follow the metadata as it stands.

@@ -1,4 +1,4 @@
-//! Cluster features (KIP-584): what this release supports, each finalized at its highest level.
+//! Cluster features (KIP-584): what this release supports.
 //!
 //! A feature is listed when this node does what it says: `metadata.version` stands for Kafka 4.3's protocol, `kraft.version` for
 //! voters that are named. Those of groups and transactions come with them.
@@ -12,6 +12,8 @@ pub struct Feature {
     pub min: i16,
     /// The highest level supported, and the one that is finalized.
     pub max: i16,
+    /// The cluster has decided on a level.
+    pub finalized: bool,
 }
 
 /// In the order of their names.
@@ -20,10 +22,12 @@ pub const FEATURES: [Feature; 2] = [
         name: "kraft.version",
         min: 0,
         max: 1,
+        finalized: false,
     },
     Feature {
         name: "metadata.version",
         min: 7,
-        max: 29,
+        max: 30,
+        finalized: true,
     },
 ];

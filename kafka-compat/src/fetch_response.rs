@@ -66,6 +66,8 @@ pub struct FetchPartitionBody {
     pub diverging_epoch: Option<(i32, i64)>,
     /// Who leads and its epoch, where the client asked the wrong one (v12).
     pub current_leader: Option<(i32, i32)>,
+    /// The partition is not known: then the list of aborted transactions is there whatever was asked.
+    pub unknown: bool,
     /// The records.
     pub chunks: Vec<Chunk>,
 }
@@ -80,6 +82,7 @@ impl Default for FetchPartitionBody {
             log_start_offset: -1,
             diverging_epoch: None,
             current_leader: None,
+            unknown: false,
             chunks: Vec::new(),
         }
     }
@@ -172,7 +175,7 @@ impl Writer<'_> {
             self.buffer.put_i64(p.log_start_offset);
         }
         // No transactions yet: an empty list of aborted ones, or none where they were not asked for.
-        if has_transactions {
+        if has_transactions || p.unknown {
             self.length(0, 4);
         } else if self.flexible {
             self.buffer.put_u8(0);

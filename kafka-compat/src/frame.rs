@@ -42,6 +42,15 @@ pub fn take(buffer: &mut BytesMut, max: usize) -> Result<Option<Bytes>, FrameErr
     Ok(Some(buffer.split_to(len).freeze()))
 }
 
+/// Bytes that the frame in the buffer still lacks; 0 where its length is not there yet.
+pub fn missing(buffer: &[u8]) -> usize {
+    let Some(mut length) = buffer.get(..LENGTH_LEN) else {
+        return 0;
+    };
+    let len = usize::try_from(length.get_i32()).unwrap_or(0);
+    (LENGTH_LEN + len).saturating_sub(buffer.len())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -51,6 +60,8 @@ mod tests {
         let mut buffer = BytesMut::from(&[0, 0, 0, 2, 7, 8, 0, 0, 0, 1][..]);
         assert_eq!(take(&mut buffer, 9), Ok(Some(Bytes::from_static(&[7, 8]))));
         assert_eq!(take(&mut buffer, 9), Ok(None));
+        assert_eq!(missing(&[0, 0, 0, 9, 1]), 8);
+        assert_eq!((missing(&[0, 0, 0]), missing(&[0, 0, 0, 1, 1])), (0, 0));
         let bad = |bytes: &[u8]| take(&mut BytesMut::from(bytes), 9);
         assert_eq!(
             bad(&[0xff, 0xff, 0xff, 0xff]),

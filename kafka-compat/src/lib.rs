@@ -4,6 +4,8 @@
 //! walked against Kafka's own message schemas ([`guard`]) before the codec, which believes announced lengths, sees them.
 
 pub mod api_table;
+mod api_versions;
+mod complaints;
 pub mod compress;
 mod connection;
 pub mod features;

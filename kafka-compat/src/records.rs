@@ -6,7 +6,7 @@ use memchr::memmem;
 use storage::{
     batch::{
         ATTR_FIRE, ATTR_HIDDEN, ATTR_LOG_APPEND_TIME, BatchError, BatchHeader, BatchView,
-        build_batch, seal_header,
+        HEADER_LEN, build_batch, seal_header,
     },
     record::{Record, RecordIter},
 };
@@ -29,6 +29,8 @@ pub(crate) const INVALID_RECORD: i16 = 87;
 /// What a batch may decompress to.
 const PLAIN_BYTES_MAX: usize = 128 << 20;
 const CODEC_ZSTD: u8 = 4;
+/// Bytes of a batch that its length does not count: base offset and length.
+const LOG_OVERHEAD: usize = 12;
 /// A record without a timestamp, in Kafka's protocol.
 const NO_TIMESTAMP: i64 = -1;
 /// Records at fault that a refusal names; a small compressed batch may hold millions.
@@ -74,6 +76,8 @@ pub struct Refusal {
     pub message: String,
     /// Records at fault, each with a sentence (KIP-467).
     pub record_errors: Vec<(i32, String)>,
+    /// Found by looking into the batch, as Kafka's log does; then the answer tells the log start.
+    pub by_log: bool,
 }
 
 impl Refusal {
@@ -82,6 +86,7 @@ impl Refusal {
             code,
             message: message.into(),
             record_errors: Vec::new(),
+            by_log: false,
         }
     }
 
@@ -90,6 +95,7 @@ impl Refusal {
             code,
             record_errors: vec![(index, message.clone())],
             message,
+            by_log: true,
         }
     }
 }
@@ -112,35 +118,41 @@ pub fn check_produce(records: Option<Bytes>, rules: &RecordRules) -> Result<Chec
         )
     })?;
     check_size(bytes.len(), rules)?;
-    let mut batch = BatchView::parse(bytes).map_err(|error| match error {
-        BatchError::Magic(_) | BatchError::Trailing(_) => {
+    let mut batch = BatchView::parse(without_tail(bytes)).map_err(|error| match error {
+        BatchError::Magic(0 | 1) | BatchError::Trailing(_) | BatchError::Short { .. } => {
             Refusal::whole(INVALID_RECORD, error.to_string())
         }
-        BatchError::Short { .. } | BatchError::Length(_) => {
+        BatchError::Magic(_) | BatchError::Length(_) => {
             Refusal::whole(CORRUPT_MESSAGE, error.to_string())
         }
     })?;
-    check_codec(&batch.header, rules)?;
+    check_zstd(&batch.header, rules)?;
     if !batch.verify_crc() {
         return Err(Refusal::whole(
             CORRUPT_MESSAGE,
             "the batch's checksum does not fit",
         ));
     }
-    check_header(&batch.header)?;
+    let looked_into = |refusal: Refusal| Refusal {
+        by_log: true,
+        ..refusal
+    };
+    check_header(&batch.header).map_err(looked_into)?;
     let plain = compress::decompress(
         batch.header.compression(),
         &batch.records(),
         PLAIN_BYTES_MAX,
     )
-    .map_err(|e| Refusal::whole(INVALID_RECORD, format!("decompressing the batch: {e}")))?;
-    let max_timestamp = check_records(&batch.header, &plain, rules)?;
+    .map_err(|e| Refusal::whole(INVALID_RECORD, format!("decompressing the batch: {e}")))
+    .map_err(looked_into)?;
+    let max_timestamp = check_records(&batch.header, &plain, rules).map_err(looked_into)?;
     if rules.log_append_time {
         batch.header = stamp_append_time(&batch, rules.now_ms);
-    } else if batch.header.max_timestamp != max_timestamp {
-        // A look-up by time believes it, so the client's word is not enough.
+    } else if batch.header.max_timestamp != max_timestamp || batch.header.log_append_time() {
+        // A look-up by time believes it, so the client's word is not enough; and whose clock it is, the topic says.
         let header = BatchHeader {
             max_timestamp,
+            attributes: batch.header.attributes & !ATTR_LOG_APPEND_TIME,
             ..batch.header
         };
         batch.header = seal_header(header, &batch.records());
@@ -182,13 +194,29 @@ fn check_size(len: usize, rules: &RecordRules) -> Result<(), Refusal> {
     Err(Refusal::whole(MESSAGE_TOO_LARGE, why))
 }
 
-fn check_codec(header: &BatchHeader, rules: &RecordRules) -> Result<(), Refusal> {
-    let codec = header.compression();
-    if codec > CODEC_ZSTD {
-        let why = format!("compression codec {codec} is unknown");
-        return Err(Refusal::whole(UNSUPPORTED_COMPRESSION_TYPE, why));
+/// Kafka lets be what follows the batch and is too short for another one.
+fn without_tail(bytes: Bytes) -> Bytes {
+    let Some(length) = bytes.get(8..12) else {
+        return bytes;
+    };
+    let length = i32::from_be_bytes([length[0], length[1], length[2], length[3]]);
+    let end = usize::try_from(length).map_or(0, |len| len + LOG_OVERHEAD);
+    let is_whole = |at: usize| {
+        let next = bytes.get(at..).unwrap_or_default();
+        next.get(8..12).is_some_and(|len| {
+            let len = i32::from_be_bytes([len[0], len[1], len[2], len[3]]);
+            usize::try_from(len).is_ok_and(|len| len + LOG_OVERHEAD <= next.len())
+        })
+    };
+    if end > HEADER_LEN && end < bytes.len() && !is_whole(end) {
+        bytes.slice(..end)
+    } else {
+        bytes
     }
-    if codec == CODEC_ZSTD && rules.produce_version < 7 {
+}
+
+fn check_zstd(header: &BatchHeader, rules: &RecordRules) -> Result<(), Refusal> {
+    if header.compression() == CODEC_ZSTD && rules.produce_version < 7 {
         let why = "zstd needs Produce version 7 or later";
         return Err(Refusal::whole(UNSUPPORTED_COMPRESSION_TYPE, why));
     }
@@ -196,13 +224,17 @@ fn check_codec(header: &BatchHeader, rules: &RecordRules) -> Result<(), Refusal>
 }
 
 fn check_header(header: &BatchHeader) -> Result<(), Refusal> {
+    let codec = header.compression();
+    if codec > CODEC_ZSTD {
+        let why = format!("compression codec {codec} is unknown");
+        return Err(Refusal::whole(UNSUPPORTED_COMPRESSION_TYPE, why));
+    }
     let invalid = |why: &str| Err(Refusal::whole(INVALID_RECORD, why));
     if header.attributes & (ATTR_FIRE | ATTR_HIDDEN) != 0 {
         return invalid("attribute bits 13 and 14 are the broker's own");
     }
-    if header.log_append_time() {
-        let why = "a producer must not set the timestamp type to LogAppendTime";
-        return Err(Refusal::whole(INVALID_TIMESTAMP, why));
+    if header.base_offset != 0 {
+        return invalid("the offset of a batch's first record must be 0");
     }
     if header.is_control() {
         return invalid("clients are not allowed to write control batches");
@@ -213,7 +245,7 @@ fn check_header(header: &BatchHeader) -> Result<(), Refusal> {
     if i64::from(header.last_offset_delta) + 1 != i64::from(header.records_count) {
         return invalid("the batch's offsets and its record count do not agree");
     }
-    if header.has_producer_id() && (header.base_sequence < 0 || header.producer_epoch < 0) {
+    if header.has_producer_id() && header.base_sequence < 0 {
         return invalid("a batch with a producer id has no sequence");
     }
     if header.is_transactional() {
@@ -258,6 +290,7 @@ fn check_records(header: &BatchHeader, plain: &[u8], rules: &RecordRules) -> Res
             code: INVALID_TIMESTAMP,
             message: "One or more records have been rejected due to invalid timestamp".to_owned(),
             record_errors: bad_times,
+            by_log: true,
         }),
     }
 }

@@ -1,10 +1,10 @@
 //! The seam between the wire and the broker.
 
-use std::{future::Future, pin::Pin, time::Duration};
+use std::{future::Future, net::IpAddr, pin::Pin, time::Duration};
 
 use kafka_protocol::messages::ApiKey;
 
-use crate::{request::Request, response::Response};
+use crate::{request::Request, response::Response, server::Limits};
 
 /// How a request is answered.
 pub enum Reply {
@@ -33,6 +33,10 @@ impl std::fmt::Debug for Reply {
 pub trait Service: Send + Sync + 'static {
     /// Takes a request. Calls of one connection follow each other, so what this does before it returns happens in order.
     fn call(&self, request: Request) -> impl Future<Output = Reply> + Send;
+    /// The bounds of connections, as they are now.
+    fn limits(&self) -> Limits;
+    /// How many connections from one address may be open at once.
+    fn connections_max_of(&self, ip: IpAddr) -> usize;
     /// A request was answered.
     fn on_request_done(&self, api: ApiKey, took: Duration, error: Option<i16>);
     /// Bytes of frames went over the wire.

@@ -5,6 +5,7 @@
 //!   node.json                      whose folder this is, and its format
 //!   lock                           held while a node runs; has its process id
 //!   kv/  raft/                     metadata
+//!   topics/<topic id>              how many of its partitions were made here
 //!   partitions/<topic>-<partition>/{segments,index,meta,timers}/
 //! ```
 

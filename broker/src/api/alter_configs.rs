@@ -14,7 +14,7 @@ use kafka_compat::protocol::{
 use super::{
     Broker,
     auto_create::Refused,
-    config_change::{self, Changes, Target},
+    config_change::{self, BROKER_LOGGER, Changes, Target},
     error_code::Kafka,
     repeated::repeated,
 };
@@ -33,6 +33,7 @@ pub(super) async fn handle(broker: &Broker, request: AlterConfigsRequest) -> Alt
             config_change::change(broker, named, request.validate_only, decide).await
         };
         let response = AlterConfigsResourceResponse::default()
+            .with_error_message(None)
             .with_resource_type(resource.resource_type)
             .with_resource_name(resource.resource_name.clone());
         responses.push(match changed {
@@ -50,10 +51,19 @@ fn replace(
     own: &BTreeMap<String, String>,
 ) -> Result<Changes, Refused> {
     let mut changes: Changes = own.keys().map(|key| (key.clone(), None)).collect();
+    if resource.resource_type == BROKER_LOGGER {
+        let why = "AlterConfigs is not supported for broker loggers".to_owned();
+        return Err((Kafka::InvalidRequest, why));
+    }
+    let twice = repeated(resource.configs.iter().map(|c| c.name.as_str()));
+    if let Some(name) = twice.iter().min() {
+        let why = format!("Error due to duplicate config keys: {name}");
+        return Err((Kafka::InvalidRequest, why));
+    }
     for config in &resource.configs {
         let Some(value) = &config.value else {
             let why = format!("Null value not supported for : {}", config.name);
-            return Err((Kafka::InvalidConfig, why));
+            return Err((Kafka::InvalidRequest, why));
         };
         changes.insert(config.name.to_string(), Some(value.to_string()));
     }

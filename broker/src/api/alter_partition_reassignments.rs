@@ -12,7 +12,7 @@ use kafka_compat::protocol::{
     protocol::StrBytes,
 };
 
-use super::{Broker, auto_create::Refused, error_code::Kafka};
+use super::{Broker, error_code::Kafka};
 use crate::metadata::Topic;
 
 pub(super) fn handle(
@@ -21,6 +21,7 @@ pub(super) fn handle(
     request: AlterPartitionReassignmentsRequest,
 ) -> AlterPartitionReassignmentsResponse {
     let image = broker.metadata.image();
+    let message = request.topics.is_empty().then(StrBytes::default);
     let responses = request.topics.into_iter().map(|asked| {
         let topic = image.topics.get(asked.name.0.as_str());
         let partitions = asked.partitions.iter().map(|p| {
@@ -30,7 +31,7 @@ pub(super) fn handle(
                 Ok(()) => answer.with_error_message(None),
                 Err((code, why)) => answer
                     .with_error_code(code.code())
-                    .with_error_message(Some(StrBytes::from_string(why))),
+                    .with_error_message(why.map(StrBytes::from_string)),
             }
         });
         ReassignableTopicResponse::default()
@@ -38,7 +39,7 @@ pub(super) fn handle(
             .with_name(asked.name)
     });
     let response = AlterPartitionReassignmentsResponse::default()
-        .with_error_message(None)
+        .with_error_message(message)
         .with_responses(responses.collect());
     if version < 1 {
         return response;
@@ -50,18 +51,17 @@ fn reassign(
     broker: &Broker,
     topic: Option<&Topic>,
     asked: &ReassignablePartition,
-) -> Result<(), Refused> {
+) -> Result<(), (Kafka, Option<String>)> {
     let index = usize::try_from(asked.partition_index).ok();
     let partition = topic.and_then(|t| t.partitions.get(index?));
     let partition = partition.ok_or_else(|| {
         let why = "This server does not host this topic-partition.";
-        (Kafka::UnknownTopicOrPartition, why.to_owned())
+        (Kafka::UnknownTopicOrPartition, Some(why.to_owned()))
     })?;
     let Some(replicas) = &asked.replicas else {
-        let why = Kafka::NoReassignmentInProgress.to_string();
-        return Err((Kafka::NoReassignmentInProgress, why));
+        return Err((Kafka::NoReassignmentInProgress, None));
     };
-    let invalid = |why: String| Err((Kafka::InvalidReplicaAssignment, why));
+    let invalid = |why: String| Err((Kafka::InvalidReplicaAssignment, Some(why)));
     if replicas.is_empty() {
         return invalid("The manual partition assignment includes an empty replica list.".into());
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use rustix::process::{Resource, getrlimit};
 use storage::units::TopicId;
 
 use super::{
@@ -9,7 +10,7 @@ use super::{
     error_code::{self, Kafka},
     topic_name,
 };
-use crate::metadata::{Command, Outcome};
+use crate::metadata::{Command, Image, Outcome};
 
 /// A topic wished for, with defaults filled in.
 pub(super) struct Wish {
@@ -22,6 +23,9 @@ pub(super) struct Wish {
 /// A refusal with Kafka's code and a sentence.
 pub(super) type Refused = (Kafka, String);
 
+/// Kafka's name for its metadata log: nobody may make a topic of that name.
+pub(super) const METADATA_TOPIC: &str = "__cluster_metadata";
+
 /// Most partitions one topic may have on this node: each costs open files and memory.
 pub(super) const PARTITIONS_MAX: i32 = 10_000;
 
@@ -29,6 +33,10 @@ pub(super) const PARTITIONS_MAX: i32 = 10_000;
 pub(super) fn check(broker: &Broker, wish: &Wish) -> Result<(), Refused> {
     if let Some(why) = topic_name::refuse(&wish.name) {
         return Err((Kafka::InvalidTopicException, why));
+    }
+    if wish.name == METADATA_TOPIC {
+        let why = format!("Creation of internal topic {METADATA_TOPIC} is prohibited.");
+        return Err((Kafka::InvalidRequest, why));
     }
     let image = broker.metadata.image();
     if image.topics.contains_key(&wish.name) {
@@ -52,6 +60,7 @@ pub(super) fn check(broker: &Broker, wish: &Wish) -> Result<(), Refused> {
         let why = format!("Number of partitions must be at most {PARTITIONS_MAX}.");
         return Err((Kafka::InvalidPartitions, why));
     }
+    check_files(&image, wish.partitions)?;
     if wish.replication_factor < 1 {
         let why = "Replication factor must be larger than 0, or -1 to use the default value.";
         return Err((Kafka::InvalidReplicationFactor, why.into()));
@@ -65,6 +74,20 @@ pub(super) fn check(broker: &Broker, wish: &Wish) -> Result<(), Refused> {
         return Err((Kafka::InvalidReplicationFactor, why));
     }
     Ok(())
+}
+
+/// Each partition is an open file at least; connections and closed segments need some, too.
+pub(super) fn check_files(image: &Image, added: i32) -> Result<(), Refused> {
+    let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let now: usize = image.topics.values().map(|t| t.partitions.len()).sum();
+    let wanted = now as u64 + u64::try_from(added).unwrap_or(0);
+    if wanted <= limit / 2 {
+        return Ok(());
+    }
+    let why = format!(
+        "This broker has {now} partitions; with {added} more they would need over half of the {limit} files that it may open."
+    );
+    Err((Kafka::InvalidPartitions, why))
 }
 
 /// Creates it and returns when its partitions are open.
@@ -89,6 +112,9 @@ pub(super) async fn create(broker: &Broker, wish: Wish) -> Result<TopicId, Refus
 
 /// Creates a topic that a client asked about, if the broker allows; true where it exists now.
 pub(super) async fn on_demand(broker: &Broker, name: &str) -> Result<(), Kafka> {
+    if name == METADATA_TOPIC {
+        return Err(Kafka::UnknownTopicOrPartition);
+    }
     let wish = Wish {
         name: name.to_owned(),
         partitions: broker.config.get().num_partitions,

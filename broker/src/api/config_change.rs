@@ -8,6 +8,7 @@ use super::{
     auto_create::Refused,
     broker_logger,
     error_code::{self, Kafka},
+    topic_name,
 };
 use crate::{
     config::{Config, KEYS, Kind},
@@ -40,7 +41,14 @@ impl Target {
     pub(super) fn find(broker: &Broker, resource_type: i8, name: &str) -> Result<Self, Refused> {
         let is_this = name.parse() == Ok(broker.node_id);
         match resource_type {
+            TOPIC if name.is_empty() => Err((
+                Kafka::InvalidRequest,
+                "Default topic resources are not allowed.".to_owned(),
+            )),
             TOPIC => {
+                if let Some(why) = topic_name::refuse(name) {
+                    return Err((Kafka::InvalidTopicException, why));
+                }
                 let image = broker.metadata.image();
                 let topic = image.topics.get(name).cloned();
                 topic.map(Self::Topic).ok_or_else(|| {

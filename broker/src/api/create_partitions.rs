@@ -11,7 +11,7 @@ use kafka_compat::protocol::{
 
 use super::{
     Broker,
-    auto_create::{PARTITIONS_MAX, Refused},
+    auto_create::{PARTITIONS_MAX, Refused, check_files},
     error_code::{self, Kafka},
     repeated::repeated,
 };
@@ -23,12 +23,16 @@ pub(super) async fn handle(
 ) -> CreatePartitionsResponse {
     let mut results = Vec::with_capacity(request.topics.len());
     let twice = repeated(request.topics.iter().map(|t| t.name.0.as_str()));
+    // Each of them is refused once.
+    let mut not_yet_refused = twice.clone();
     for topic in &request.topics {
-        let grown = if twice.contains(topic.name.0.as_str()) {
-            Err((
-                Kafka::InvalidRequest,
-                "Duplicate topic in request.".to_owned(),
-            ))
+        let name = topic.name.0.as_str();
+        let grown = if twice.contains(name) {
+            if !not_yet_refused.remove(name) {
+                continue;
+            }
+            let why = "Duplicate topic in request.".to_owned();
+            Err((Kafka::InvalidRequest, why))
         } else {
             grow(broker, topic, request.validate_only).await
         };
@@ -69,6 +73,7 @@ async fn grow(
         let why = format!("Number of partitions must be at most {PARTITIONS_MAX}.");
         return Err((Kafka::InvalidPartitions, why));
     }
+    check_files(&image, asked.count - now)?;
     if let Some(assignments) = &asked.assignments {
         let added = asked.count - now;
         if i32::try_from(assignments.len()).is_ok_and(|n| n != added) {

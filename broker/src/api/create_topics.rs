@@ -46,7 +46,9 @@ pub(super) async fn handle(
         } else {
             make(broker, &topic, request.validate_only).await
         };
-        let result = CreatableTopicResult::default().with_name(topic.name);
+        let result = CreatableTopicResult::default()
+            .with_error_message(None)
+            .with_name(topic.name);
         results.push(match made {
             Ok(made) => describe(result, broker, version, &made),
             Err((code, message)) => result
@@ -81,7 +83,8 @@ async fn make(
     };
     auto_create::check(broker, &wish)?;
     let id = if validate_only {
-        TopicId::nil()
+        // As Kafka answers: an id that the topic might have had.
+        TopicId::new_v4()
     } else {
         auto_create::create(broker, wish).await?
     };

@@ -27,6 +27,9 @@ pub(super) async fn handle(
 ) -> DeleteRecordsResponse {
     let mut topics = Vec::with_capacity(request.topics.len());
     for topic in request.topics {
+        if topic.partitions.is_empty() {
+            continue;
+        }
         let mut partitions = Vec::with_capacity(topic.partitions.len());
         for asked in topic.partitions {
             let name = topic.name.0.as_str();

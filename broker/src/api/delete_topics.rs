@@ -2,9 +2,11 @@
 //!
 //! Answers when the deletion is agreed; the folders go in the background, and only for topics deleted this way.
 
+use std::{collections::BTreeMap, sync::Arc};
+
 use kafka_compat::protocol::{
     messages::{
-        DeleteTopicsRequest, DeleteTopicsResponse, TopicName,
+        DeleteTopicsRequest, DeleteTopicsResponse, delete_topics_request::DeleteTopicState,
         delete_topics_response::DeletableTopicResult,
     },
     protocol::StrBytes,
@@ -14,65 +16,130 @@ use storage::units::TopicId;
 use super::{
     Broker,
     error_code::{self, Kafka},
+    lookup,
+    repeated::repeated,
 };
-use crate::metadata::Command;
+use crate::metadata::{Command, Image, Topic};
 
 pub(super) async fn handle(
     broker: &Broker,
     version: i16,
     request: DeleteTopicsRequest,
 ) -> DeleteTopicsResponse {
-    let asked: Vec<(Option<TopicName>, TopicId)> = if version >= 6 {
-        request
-            .topics
-            .into_iter()
-            .map(|t| (t.name, t.topic_id))
-            .collect()
+    let asked: Vec<DeleteTopicState> = if version >= 6 {
+        request.topics
     } else {
-        request
-            .topic_names
-            .into_iter()
-            .map(|name| (Some(name), TopicId::nil()))
+        let names = request.topic_names.into_iter();
+        names
+            .map(|name| DeleteTopicState::default().with_name(Some(name)))
             .collect()
     };
-    let mut responses = Vec::with_capacity(asked.len());
-    for (name, id) in asked {
-        let result = DeletableTopicResult::default();
-        responses.push(match delete(broker, name.as_ref(), id).await {
-            Ok((name, id)) => result
-                .with_name(Some(TopicName(StrBytes::from_string(name))))
-                .with_topic_id(id),
-            Err(code) => result
-                .with_name(name)
-                .with_topic_id(id)
-                .with_error_code(code.code())
-                .with_error_message(Some(StrBytes::from_string(code.to_string()))),
+    let image = broker.metadata.image();
+    let (doomed, mut responses) = judge(&image, &asked);
+    for topic in doomed {
+        let result = answer(Some(topic.name.as_str()), topic.id);
+        responses.push(match delete(broker, topic.id).await {
+            Ok(()) => result,
+            Err(code) => refuse(result, code, code.to_string()),
         });
     }
     DeleteTopicsResponse::default().with_responses(responses)
 }
 
-async fn delete(
-    broker: &Broker,
-    name: Option<&TopicName>,
-    id: TopicId,
-) -> Result<(String, TopicId), Kafka> {
+/// The topics that are named once and are there, and the refusals of the rest. Source: Apache Kafka, `ControllerApis`.
+fn judge<'a>(
+    image: &'a Image,
+    asked: &[DeleteTopicState],
+) -> (Vec<&'a Arc<Topic>>, Vec<DeletableTopicResult>) {
+    let mut refused = Vec::new();
+    let (mut names, mut ids) = (Vec::new(), Vec::new());
+    for topic in asked {
+        let by_id = !topic.topic_id.is_nil();
+        let invalid = |why: &str| {
+            let result = answer(topic.name.as_ref().map(|n| n.0.as_str()), topic.topic_id);
+            refuse(result, Kafka::InvalidRequest, why.to_owned())
+        };
+        match &topic.name {
+            None if by_id => ids.push(topic.topic_id),
+            None => refused.push(invalid("Neither topic name nor id were specified.")),
+            Some(name) if !by_id => names.push(name.0.as_str()),
+            Some(_) => refused.push(invalid("You may not specify both topic name and topic id.")),
+        }
+    }
+    let names_twice = repeated(names.iter().copied());
+    let mut ids_twice = repeated(ids.iter().copied());
+    for name in &names_twice {
+        let result = answer(Some(name), TopicId::nil());
+        refused.push(refuse(
+            result,
+            Kafka::InvalidRequest,
+            "Duplicate topic name.".into(),
+        ));
+    }
+    for id in &ids_twice {
+        let result = answer(None, *id);
+        refused.push(refuse(
+            result,
+            Kafka::InvalidRequest,
+            "Duplicate topic id.".into(),
+        ));
+    }
+    let mut doomed = BTreeMap::new();
+    for id in ids
+        .into_iter()
+        .filter(|id| !ids_twice.contains(id))
+        .collect::<Vec<_>>()
+    {
+        match image.topic_by_id(id) {
+            Some(topic) => {
+                doomed.insert(id, topic);
+            }
+            None => {
+                let code = Kafka::UnknownTopicId;
+                refused.push(refuse(answer(None, id), code, code.to_string()));
+            }
+        }
+    }
+    for name in names.into_iter().filter(|name| !names_twice.contains(name)) {
+        match image.topics.get(name) {
+            None => {
+                let code = Kafka::UnknownTopicOrPartition;
+                let result = answer(Some(name), TopicId::nil());
+                refused.push(refuse(result, code, code.to_string()));
+            }
+            Some(topic) if ids_twice.contains(&topic.id) || doomed.contains_key(&topic.id) => {
+                let why = "The provided topic name maps to an ID that was already supplied.";
+                doomed.remove(&topic.id);
+                ids_twice.insert(topic.id);
+                let result = answer(Some(name), topic.id);
+                refused.push(refuse(result, Kafka::InvalidRequest, why.into()));
+            }
+            Some(topic) => {
+                doomed.insert(topic.id, topic);
+            }
+        }
+    }
+    (doomed.into_values().collect(), refused)
+}
+
+fn answer(name: Option<&str>, id: TopicId) -> DeletableTopicResult {
+    DeletableTopicResult::default()
+        .with_name(name.map(lookup::name))
+        .with_topic_id(id)
+}
+
+fn refuse(result: DeletableTopicResult, code: Kafka, why: String) -> DeletableTopicResult {
+    result
+        .with_error_code(code.code())
+        .with_error_message(Some(StrBytes::from_string(why)))
+}
+
+async fn delete(broker: &Broker, topic_id: TopicId) -> Result<(), Kafka> {
     if !broker.config.get().delete_topic_enable {
         return Err(Kafka::TopicDeletionDisabled);
     }
-    let image = broker.metadata.image();
-    let topic = match name {
-        Some(_) if !id.is_nil() => return Err(Kafka::InvalidRequest),
-        Some(name) => image
-            .topics
-            .get(name.0.as_str())
-            .ok_or(Kafka::UnknownTopicOrPartition)?,
-        None => image.topic_by_id(id).ok_or(Kafka::UnknownTopicId)?,
-    };
-    let command = Command::DeleteTopic { topic_id: topic.id };
-    broker
-        .change_metadata(command)
-        .await
-        .map_err(|e| error_code::of_metadata(&e))?;
-    Ok((topic.name.clone(), topic.id))
+    let outcome = broker
+        .change_metadata(Command::DeleteTopic { topic_id })
+        .await;
+    outcome.map(|_| ()).map_err(|e| error_code::of_metadata(&e))
 }

@@ -8,11 +8,10 @@ use kafka_compat::protocol::{
     protocol::StrBytes,
 };
 
-use super::{Broker, error_code::Kafka};
+use super::{Broker, authorized, error_code::Kafka};
 
 const BROKERS: i8 = 1;
 const CONTROLLERS: i8 = 2;
-const NO_OPERATIONS: i32 = i32::MIN;
 
 pub(super) fn handle(
     broker: &Broker,
@@ -21,7 +20,9 @@ pub(super) fn handle(
 ) -> DescribeClusterResponse {
     let answer = DescribeClusterResponse::default()
         .with_endpoint_type(BROKERS)
-        .with_cluster_authorized_operations(NO_OPERATIONS);
+        .with_cluster_authorized_operations(authorized::of_cluster(
+            request.include_cluster_authorized_operations,
+        ));
     if version >= 1 && request.endpoint_type != BROKERS {
         let (code, why) = if request.endpoint_type == CONTROLLERS {
             (

@@ -121,6 +121,8 @@ fn for_all(mut entry: ConfigEntry) -> ConfigEntry {
 fn wanted(resource: &DescribeConfigsResource, name: &str) -> bool {
     match &resource.configuration_keys {
         None => true,
+        // As Kafka: no names are all names.
+        Some(keys) if keys.is_empty() => true,
         Some(keys) => keys.iter().any(|key| key.as_str() == name),
     }
 }

@@ -23,9 +23,10 @@ pub(super) fn handle(
                 .with_error_message(None);
             match producers(broker, asked.name.0.as_str(), *index) {
                 Ok(producers) => answer.with_active_producers(producers),
-                Err(code) => answer
-                    .with_error_code(code.code())
-                    .with_error_message(Some(StrBytes::from_string(code.to_string()))),
+                Err(code) => answer.with_error_code(code.code()).with_error_message(
+                    (code == Kafka::InvalidTopicException)
+                        .then(|| StrBytes::from_string(code.to_string())),
+                ),
             }
         });
         TopicResponse::default()

@@ -9,10 +9,7 @@ use kafka_compat::protocol::{
 };
 use uuid::Uuid;
 
-use super::{Broker, error_code::Kafka};
-
-/// Kafka's name for the metadata log.
-const METADATA_TOPIC: &str = "__cluster_metadata";
+use super::{Broker, auto_create::METADATA_TOPIC, error_code::Kafka};
 
 pub(super) fn handle(
     broker: &Broker,

@@ -13,10 +13,8 @@ use kafka_compat::protocol::{
     protocol::StrBytes,
 };
 
-use super::{Broker, error_code::Kafka, topic_name};
+use super::{Broker, authorized, error_code::Kafka, topic_name};
 use crate::metadata::Topic;
-
-const NO_OPERATIONS: i32 = i32::MIN;
 
 pub(super) fn handle(
     broker: &Broker,
@@ -37,7 +35,14 @@ pub(super) fn handle(
         .cursor
         .as_ref()
         .map(|c| (c.topic_name.0.to_string(), c.partition_index));
-    let limit = usize::try_from(request.response_partition_limit).unwrap_or(0);
+    if let Some(cursor) = &request.cursor
+        && !(names.contains(cursor.topic_name.0.as_str()) && cursor.partition_index >= 0)
+    {
+        return refused(names);
+    }
+    let limit = usize::try_from(request.response_partition_limit)
+        .unwrap_or(0)
+        .max(1);
     let mut left = limit.min(broker.config.get().max_request_partition_size_limit);
     let mut topics = Vec::new();
     let mut next_cursor = None;
@@ -47,14 +52,14 @@ pub(super) fn handle(
             Some((at, index)) if name == *at => *index,
             _ => 0,
         };
-        let Some(topic) = image.topics.get(&name) else {
-            topics.push(unknown(name));
-            continue;
-        };
         if left == 0 {
             next_cursor = Some(cursor(&name, first));
             break;
         }
+        let Some(topic) = image.topics.get(&name) else {
+            topics.push(unknown(name));
+            continue;
+        };
         let described = describe(topic, first, left);
         let count = described.partitions.len();
         left -= count;
@@ -68,6 +73,17 @@ pub(super) fn handle(
     DescribeTopicPartitionsResponse::default()
         .with_topics(topics)
         .with_next_cursor(next_cursor)
+}
+
+/// A cursor that points at nothing asked for.
+fn refused(names: BTreeSet<String>) -> DescribeTopicPartitionsResponse {
+    let topics = names.into_iter().map(|name| {
+        DescribeTopicPartitionsResponseTopic::default()
+            .with_error_code(Kafka::InvalidRequest.code())
+            .with_name(Some(topic_name(&name)))
+            .with_topic_authorized_operations(authorized::of_topic(true))
+    });
+    DescribeTopicPartitionsResponse::default().with_topics(topics.collect())
 }
 
 fn cursor(name: &str, partition: i32) -> Cursor {
@@ -88,7 +104,7 @@ fn unknown(name: String) -> DescribeTopicPartitionsResponseTopic {
     DescribeTopicPartitionsResponseTopic::default()
         .with_error_code(code.code())
         .with_name(Some(TopicName(StrBytes::from_string(name))))
-        .with_topic_authorized_operations(NO_OPERATIONS)
+        .with_topic_authorized_operations(authorized::of_topic(true))
 }
 
 fn describe(topic: &Topic, first: i32, max: usize) -> DescribeTopicPartitionsResponseTopic {
@@ -112,5 +128,5 @@ fn describe(topic: &Topic, first: i32, max: usize) -> DescribeTopicPartitionsRes
         .with_topic_id(topic.id)
         .with_is_internal(topic.internal)
         .with_partitions(partitions.collect())
-        .with_topic_authorized_operations(NO_OPERATIONS)
+        .with_topic_authorized_operations(authorized::of_topic(true))
 }

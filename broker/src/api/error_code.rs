@@ -9,7 +9,6 @@ use crate::metadata::MetadataError;
 pub(super) fn of_append(error: &AppendError) -> Kafka {
     match error {
         AppendError::OutOfOrderSequence { .. } => Kafka::OutOfOrderSequenceNumber,
-        AppendError::DuplicateSequence => Kafka::DuplicateSequenceNumber,
         AppendError::InvalidProducerEpoch { .. } => Kafka::InvalidProducerEpoch,
         AppendError::TooLarge => Kafka::MessageTooLarge,
         AppendError::Closed => Kafka::NotLeaderOrFollower,

@@ -28,7 +28,7 @@ use super::{
     Broker,
     error_code::{self, Kafka},
     fetch_session::{Asked, Context},
-    lookup,
+    lookup::{self, NO_EPOCH},
 };
 use crate::{
     metadata::{Image, Topic},
@@ -122,7 +122,14 @@ impl Round {
             let topic = match topic.and_then(|t| lookup::is_there(t, asked.index).map(|()| t)) {
                 Ok(topic) => topic,
                 Err(code) => {
-                    let body = FetchPartitionBody::error(asked.index, code.code());
+                    // A session's topic that was there once is looked for by its name.
+                    let code = if asked.was_there {
+                        Kafka::UnknownTopicOrPartition
+                    } else {
+                        code
+                    };
+                    let mut body = FetchPartitionBody::error(asked.index, code.code());
+                    body.unknown = true;
                     round.unknown.push((asked.clone(), body));
                     continue;
                 }
@@ -151,7 +158,9 @@ impl Round {
         if ask.from_replica {
             return Err(Kafka::NotLeaderOrFollower);
         }
-        let partition = lookup::partition(broker, topic, asked.index, asked.leader_epoch)?;
+        // Here, unlike in other APIs, every negative epoch is none.
+        let epoch = asked.leader_epoch.max(NO_EPOCH);
+        let partition = lookup::partition(broker, topic, asked.index, epoch)?;
         // Subscribed before reading: what is committed meanwhile wakes the wait that follows.
         let offsets = partition.log().watch();
         let seen = offsets.borrow().visible_end;
@@ -180,7 +189,7 @@ impl Round {
         let mut body = FetchBody {
             session_id,
             has_transactions: ask.has_transactions,
-            nodes: if hinted {
+            nodes: if hinted && !ask.from_replica {
                 nodes(&broker.metadata.image())
             } else {
                 Vec::new()
@@ -270,7 +279,7 @@ fn diverging(partition: &Partition, asked: &Asked) -> Result<Option<(LeaderEpoch
     }
     let asked_epoch = LeaderEpoch(asked.last_epoch);
     let (epoch, end) = partition.log().end_offset_for_epoch(asked_epoch);
-    if epoch.0 < 0 || asked_epoch > partition.leader_epoch() {
+    if end.0 < 0 || asked_epoch > partition.leader_epoch() {
         return Err(Kafka::OffsetOutOfRange);
     }
     Ok((epoch < asked_epoch || end.0 < asked.offset).then_some((epoch, end)))

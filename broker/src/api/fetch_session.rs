@@ -39,6 +39,8 @@ pub(super) struct Asked {
     pub(super) offset: i64,
     pub(super) last_epoch: i32,
     pub(super) max_bytes: i32,
+    /// It is of a session, and the topic was found before.
+    pub(super) was_there: bool,
 }
 
 /// Names a partition in a session: by the topic's id from v13 on, else by its name.
@@ -199,6 +201,7 @@ fn asked(request: &FetchRequest) -> Vec<Asked> {
                 offset: p.fetch_offset,
                 last_epoch: p.last_fetched_epoch,
                 max_bytes: p.partition_max_bytes,
+                was_there: false,
             });
         }
     }
@@ -246,7 +249,13 @@ impl Session {
     fn update(&mut self, asked: Vec<Asked>, request: &FetchRequest) {
         for asked in asked {
             match self.partitions.get_mut(&asked.key()) {
-                Some(cached) => cached.asked = asked.detached(),
+                Some(cached) => {
+                    let was_there = cached.asked.was_there;
+                    cached.asked = Asked {
+                        was_there,
+                        ..asked.detached()
+                    };
+                }
                 None => self.add(asked),
             }
         }
@@ -286,6 +295,7 @@ impl Session {
             || must_tell_again
             || cached.high_watermark != body.high_watermark
             || cached.log_start != body.log_start_offset;
+        cached.asked.was_there |= !body.unknown;
         cached.log_start = body.log_start_offset;
         cached.high_watermark = if must_tell_again {
             -1

@@ -44,6 +44,7 @@ pub(super) async fn handle(
             config_change::change(broker, named, request.validate_only, decide).await
         };
         let response = AlterConfigsResourceResponse::default()
+            .with_error_message(None)
             .with_resource_type(resource.resource_type)
             .with_resource_name(resource.resource_name.clone());
         responses.push(match changed {
@@ -85,7 +86,7 @@ fn value(
     }
     let Some(given) = asked.value.as_deref() else {
         let why = format!("Null value not supported for : {name}");
-        return Err((Kafka::InvalidConfig, why));
+        return Err((Kafka::InvalidRequest, why));
     };
     let operation = match asked.config_operation {
         SET => return Ok(Some(given.to_owned())),
@@ -96,6 +97,10 @@ fn value(
             return Err((Kafka::InvalidRequest, why));
         }
     };
+    if matches!(target, Target::Loggers) {
+        let why = format!("{operation} is not supported for broker loggers");
+        return Err((Kafka::InvalidRequest, why));
+    }
     let Some(now) = target.list_value(name, config) else {
         let why = format!("Can't {operation} to key {name} because its type is not LIST.");
         return Err((Kafka::InvalidConfig, why));

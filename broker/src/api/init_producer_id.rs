@@ -25,6 +25,10 @@ pub(super) async fn handle(
 }
 
 async fn give(broker: &Broker, request: &InitProducerIdRequest) -> Result<(i64, i16), Kafka> {
+    // One without the other names no producer (KIP-360).
+    if (request.producer_id.0 == -1) != (request.producer_epoch == -1) {
+        return Err(Kafka::InvalidRequest);
+    }
     match &request.transactional_id {
         Some(id) if id.0.is_empty() => return Err(Kafka::InvalidRequest),
         Some(_) => return Err(Kafka::CoordinatorNotAvailable),

@@ -5,6 +5,8 @@
 //! record, not batch, at or after it; the one batch is decompressed for that. Hidden frames are never seen. -6 (v11) is the
 //! earliest that waits for tiered storage: never there.
 
+use std::collections::HashSet;
+
 use kafka_compat::{
     protocol::messages::{
         ListOffsetsRequest, ListOffsetsResponse,
@@ -18,6 +20,7 @@ use super::{
     Broker,
     error_code::{self, Kafka},
     lookup,
+    repeated::repeated,
 };
 use crate::{metadata::Topic, partition::Partition};
 
@@ -48,36 +51,58 @@ pub(super) fn handle(
     request: &ListOffsetsRequest,
 ) -> ListOffsetsResponse {
     let image = broker.metadata.image();
-    let topics = request.topics.iter().map(|asked| {
-        let topic = image.topics.get(asked.name.0.as_str());
-        let partitions = asked.partitions.iter().map(|p| {
-            let found = topic.ok_or(Kafka::UnknownTopicOrPartition).and_then(|t| {
-                find(
-                    broker,
-                    version,
-                    t,
-                    p.partition_index,
-                    p.current_leader_epoch,
-                    p.timestamp,
-                )
-            });
+    let all = request.topics.iter().flat_map(|t| {
+        let name = t.name.0.as_str();
+        t.partitions.iter().map(move |p| (name, p.partition_index))
+    });
+    // Each of them is refused once.
+    let twice = repeated(all);
+    let mut refused = HashSet::new();
+    let mut topics = Vec::with_capacity(request.topics.len());
+    for asked in request.topics.iter().filter(|t| !t.partitions.is_empty()) {
+        let name = asked.name.0.as_str();
+        let topic = image.topics.get(name);
+        let mut partitions = Vec::with_capacity(asked.partitions.len());
+        for p in &asked.partitions {
+            let index = p.partition_index;
+            let found = if twice.contains(&(name, index)) {
+                if !refused.insert((name, index)) {
+                    continue;
+                }
+                Err(Kafka::InvalidRequest)
+            } else {
+                topic.ok_or(Kafka::UnknownTopicOrPartition).and_then(|t| {
+                    find(
+                        broker,
+                        version,
+                        t,
+                        index,
+                        p.current_leader_epoch,
+                        p.timestamp,
+                    )
+                })
+            };
             let (code, found) = match found {
                 Ok(found) => (0, found),
                 Err(code) => (code.code(), Found::NONE),
             };
-            ListOffsetsPartitionResponse::default()
-                .with_partition_index(p.partition_index)
-                .with_error_code(code)
-                .with_timestamp(found.timestamp)
-                .with_offset(found.offset)
-                // The codec refuses to leave it out where a version has no room for it.
-                .with_leader_epoch(if version >= 4 { found.leader_epoch } else { -1 })
-        });
-        ListOffsetsTopicResponse::default()
-            .with_name(asked.name.clone())
-            .with_partitions(partitions.collect())
-    });
-    ListOffsetsResponse::default().with_topics(topics.collect())
+            partitions.push(
+                ListOffsetsPartitionResponse::default()
+                    .with_partition_index(index)
+                    .with_error_code(code)
+                    .with_timestamp(found.timestamp)
+                    .with_offset(found.offset)
+                    // The codec refuses to leave it out where a version has no room for it.
+                    .with_leader_epoch(if version >= 4 { found.leader_epoch } else { -1 }),
+            );
+        }
+        topics.push(
+            ListOffsetsTopicResponse::default()
+                .with_name(asked.name.clone())
+                .with_partitions(partitions),
+        );
+    }
+    ListOffsetsResponse::default().with_topics(topics)
 }
 
 fn find(

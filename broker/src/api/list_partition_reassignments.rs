@@ -3,5 +3,5 @@
 use kafka_compat::protocol::messages::ListPartitionReassignmentsResponse;
 
 pub(super) fn handle() -> ListPartitionReassignmentsResponse {
-    ListPartitionReassignmentsResponse::default()
+    ListPartitionReassignmentsResponse::default().with_error_message(None)
 }

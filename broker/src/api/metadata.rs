@@ -4,9 +4,12 @@
 //! the request (v4+) and `auto.create.topics.enable` allow it, and are ready when this answers. v10 has topic ids, v12 takes
 //! them.
 
+use std::collections::HashSet;
+
 use kafka_compat::protocol::{
     messages::{
         BrokerId, MetadataRequest, MetadataResponse, TopicName,
+        metadata_request::MetadataRequestTopic,
         metadata_response::{
             MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
         },
@@ -15,33 +18,50 @@ use kafka_compat::protocol::{
 };
 use storage::units::TopicId;
 
-use super::{Broker, auto_create, error_code::Kafka, topic_name};
+use super::{
+    Broker,
+    authorized::{self, NOT_ASKED},
+    auto_create,
+    error_code::Kafka,
+    topic_name,
+};
 use crate::metadata::{Image, Topic};
 
-/// "Not asked for", in the fields for authorized operations (KIP-430).
-const NO_OPERATIONS: i32 = i32::MIN;
+/// From here on topics may be named by id.
+const BY_ID: i16 = 12;
 
 pub(super) async fn handle(
     broker: &Broker,
     version: i16,
     request: MetadataRequest,
 ) -> MetadataResponse {
+    let names_by_id = |t: &MetadataRequestTopic| t.name.is_none() || !t.topic_id.is_nil();
+    if version < BY_ID && request.topics.iter().flatten().any(names_by_id) {
+        return refused(version, &request);
+    }
+    let ask = Ask {
+        version,
+        may_create: (version < 4 || request.allow_auto_topic_creation)
+            && broker.config.get().auto_create_topics_enable,
+        operations: request.include_topic_authorized_operations,
+    };
     let all = match &request.topics {
         None => true,
         Some(topics) => version == 0 && topics.is_empty(),
     };
-    let may_create = (version < 4 || request.allow_auto_topic_creation)
-        && broker.config.get().auto_create_topics_enable;
     let mut topics = Vec::new();
     if all {
-        topics.extend(broker.metadata.image().topics.values().map(|t| describe(t)));
+        let image = broker.metadata.image();
+        topics.extend(image.topics.values().map(|t| describe(t, &ask)));
     } else {
+        let mut seen = HashSet::new();
         for asked in request.topics.unwrap_or_default() {
+            if !seen.insert((asked.name.clone(), asked.topic_id)) {
+                continue;
+            }
             let topic = match asked.name {
-                Some(name) if asked.topic_id.is_nil() => {
-                    by_name(broker, &name, may_create, version).await
-                }
-                _ => by_id(&broker.metadata.image(), asked.topic_id),
+                Some(name) if asked.topic_id.is_nil() => by_name(broker, &name, &ask).await,
+                _ => by_id(&broker.metadata.image(), asked.topic_id, &ask),
             };
             topics.push(topic);
         }
@@ -60,49 +80,73 @@ pub(super) async fn handle(
         .with_cluster_id(Some(StrBytes::from_string(image.cluster_id.clone())))
         .with_controller_id(BrokerId(image.controller))
         .with_topics(topics)
-        .with_cluster_authorized_operations(NO_OPERATIONS)
+        .with_cluster_authorized_operations(authorized::of_cluster(
+            request.include_cluster_authorized_operations,
+        ))
 }
 
-async fn by_name(
-    broker: &Broker,
-    name: &TopicName,
-    may_create: bool,
+/// What holds for all topics of a request.
+struct Ask {
     version: i16,
-) -> MetadataResponseTopic {
+    may_create: bool,
+    operations: bool,
+}
+
+/// As Kafka refuses ids and missing names before v12: without brokers.
+fn refused(version: i16, request: &MetadataRequest) -> MetadataResponse {
+    let topics = request.topics.iter().flatten().map(|t| {
+        MetadataResponseTopic::default()
+            .with_error_code(Kafka::InvalidRequest.code())
+            .with_name(Some(t.name.clone().unwrap_or_default()))
+            .with_topic_id(if version >= 10 {
+                t.topic_id
+            } else {
+                TopicId::nil()
+            })
+            .with_topic_authorized_operations(NOT_ASKED)
+    });
+    MetadataResponse::default()
+        .with_controller_id(BrokerId(-1))
+        .with_topics(topics.collect())
+        .with_cluster_id(None)
+        .with_cluster_authorized_operations(NOT_ASKED)
+}
+
+async fn by_name(broker: &Broker, name: &TopicName, ask: &Ask) -> MetadataResponseTopic {
     let existing = broker
         .metadata
         .image()
         .topics
         .get(name.0.as_str())
-        .map(|t| describe(t));
+        .map(|t| describe(t, ask));
     if let Some(topic) = existing {
         return topic;
     }
     let created = if topic_name::refuse(&name.0).is_some() {
         Err(Kafka::InvalidTopicException)
-    } else if may_create {
+    } else if ask.may_create {
         auto_create::on_demand(broker, &name.0).await
     } else {
         Err(Kafka::UnknownTopicOrPartition)
     };
     let image = broker.metadata.image();
     match (created, image.topics.get(name.0.as_str())) {
-        (Ok(()), Some(topic)) => describe(topic),
+        (Ok(()), Some(topic)) => describe(topic, ask),
         // Created and deleted again by somebody: the client asks anew.
         (Ok(()), None) => unknown(
             Some(name.clone()),
             TopicId::nil(),
             Kafka::LeaderNotAvailable,
-            version,
+            ask.version,
         ),
-        (Err(code), _) => unknown(Some(name.clone()), TopicId::nil(), code, version),
+        (Err(code), _) => unknown(Some(name.clone()), TopicId::nil(), code, ask.version),
     }
 }
 
-fn by_id(image: &Image, id: TopicId) -> MetadataResponseTopic {
+fn by_id(image: &Image, id: TopicId, ask: &Ask) -> MetadataResponseTopic {
     match image.topic_by_id(id) {
-        Some(topic) => describe(topic),
-        None => unknown(None, id, Kafka::UnknownTopicId, 12),
+        Some(topic) => describe(topic, ask),
+        None => unknown(None, id, Kafka::UnknownTopicId, ask.version),
     }
 }
 
@@ -122,10 +166,10 @@ fn unknown(
         .with_error_code(code.code())
         .with_name(name)
         .with_topic_id(id)
-        .with_topic_authorized_operations(NO_OPERATIONS)
+        .with_topic_authorized_operations(NOT_ASKED)
 }
 
-fn describe(topic: &Topic) -> MetadataResponseTopic {
+fn describe(topic: &Topic, ask: &Ask) -> MetadataResponseTopic {
     let partitions = (0i32..).zip(&topic.partitions).map(|(index, p)| {
         MetadataResponsePartition::default()
             .with_partition_index(index)
@@ -139,5 +183,5 @@ fn describe(topic: &Topic) -> MetadataResponseTopic {
         .with_topic_id(topic.id)
         .with_is_internal(topic.internal)
         .with_partitions(partitions.collect())
-        .with_topic_authorized_operations(NO_OPERATIONS)
+        .with_topic_authorized_operations(authorized::of_topic(ask.operations))
 }

@@ -7,6 +7,7 @@
 mod alter_configs;
 mod alter_partition_reassignments;
 mod alter_replica_log_dirs;
+mod authorized;
 mod auto_create;
 mod broker_logger;
 mod config_change;
@@ -40,13 +41,14 @@ mod update_features;
 
 pub use fetch_session::FetchSessions;
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use futures::FutureExt;
 use kafka_compat::{
     protocol::messages::ApiKey,
     request::{Request, RequestBody},
     response::Response,
+    server::Limits,
     service::{Reply, Service},
 };
 use scheduler::Clock;
@@ -160,6 +162,21 @@ impl Service for KafkaService {
             // Answered by the connection, from the table.
             RequestBody::ApiVersions(_) => Reply::Close,
         }
+    }
+
+    fn limits(&self) -> Limits {
+        let config = self.0.config.get();
+        Limits {
+            request_bytes_max: config.socket_request_max_bytes,
+            connections_max: config.max_connections,
+            idle: config.connections_max_idle,
+        }
+    }
+
+    fn connections_max_of(&self, ip: IpAddr) -> usize {
+        let config = self.0.config.get();
+        let of_ip = config.max_connections_overrides.get(&ip);
+        of_ip.copied().unwrap_or(config.max_connections_per_ip)
     }
 
     fn on_request_done(&self, api: ApiKey, took: Duration, error: Option<i16>) {

@@ -8,13 +8,14 @@
 //!
 //! Not done yet: transactions.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use futures::FutureExt;
 use kafka_compat::{
     protocol::{
         messages::{
             ProduceRequest, ProduceResponse,
+            produce_request::PartitionProduceData,
             produce_response::{
                 BatchIndexAndErrorMessage, PartitionProduceResponse, TopicProduceResponse,
             },
@@ -25,6 +26,10 @@ use kafka_compat::{
     response::Response,
     service::Reply,
 };
+use storage::{
+    batch::{ATTR_TRANSACTIONAL, MAGIC_V2},
+    log::AppendError,
+};
 use tokio::time::{Instant, timeout_at};
 
 use super::{
@@ -33,12 +38,17 @@ use super::{
     lookup,
 };
 use crate::{
-    metadata::Topic,
+    metadata::{PartitionState, Topic},
     partition::{AppendedUnit, Partition},
     schedule::accept,
 };
 
 const ACKS_ALL: i16 = -1;
+/// A sync on this node is part of the append, which `timeout_ms` does not bound; a disk that takes longer is broken.
+const SYNC_PATIENCE: Duration = Duration::from_secs(30);
+/// Where a batch's magic and attributes are.
+const MAGIC_AT: usize = 16;
+const ATTRIBUTES_AT: usize = 21;
 
 /// One partition's answer, and the commit it waits for.
 struct Outcome {
@@ -54,8 +64,10 @@ pub(super) fn handle(broker: &Arc<Broker>, version: i16, request: ProduceRequest
     let mut topics = Vec::with_capacity(request.topic_data.len());
     for data in request.topic_data {
         let topic = lookup::topic(&image, &data.name, data.topic_id, version >= 13);
-        let outcomes: Vec<Outcome> = data
-            .partition_data
+        if data.partition_data.is_empty() {
+            continue;
+        }
+        let outcomes: Vec<Outcome> = last_of_each(data.partition_data)
             .into_iter()
             .map(|partition| match (refused, topic) {
                 (Some(code), _) | (None, Err(code)) => Outcome::error(partition.index, code),
@@ -79,7 +91,7 @@ pub(super) fn handle(broker: &Arc<Broker>, version: i16, request: ProduceRequest
             .any(|o| o.answer.error_code != 0);
         return if failed { Reply::Close } else { Reply::None };
     }
-    let deadline = Instant::now() + timeout;
+    let deadline = Instant::now() + timeout.max(SYNC_PATIENCE);
     Reply::Later(
         async move {
             let mut responses = Vec::with_capacity(topics.len());
@@ -103,9 +115,21 @@ pub(super) fn handle(broker: &Arc<Broker>, version: i16, request: ProduceRequest
 
 /// What refuses the request as a whole.
 fn refusal_of_all(request: &ProduceRequest) -> Option<Kafka> {
-    if request.transactional_id.is_some() {
-        // There is no transaction coordinator yet, so nobody can hold this id.
-        return Some(Kafka::InvalidTxnState);
+    let is_transactional = |records: &bytes::Bytes| {
+        let magic = records.get(MAGIC_AT).copied().map(u8::cast_signed);
+        let attributes = records.get(ATTRIBUTES_AT..ATTRIBUTES_AT + 2);
+        magic == Some(MAGIC_V2)
+            && attributes
+                .is_some_and(|a| i16::from_be_bytes([a[0], a[1]]) & ATTR_TRANSACTIONAL != 0)
+    };
+    let mut batches = request.topic_data.iter().flat_map(|t| &t.partition_data);
+    if batches.any(|p| p.records.as_ref().is_some_and(is_transactional)) {
+        // There is no transaction coordinator yet: nobody holds an id, so no transaction can have begun.
+        return Some(if request.transactional_id.is_some() {
+            Kafka::InvalidTxnState
+        } else {
+            Kafka::TransactionalIdAuthorizationFailed
+        });
     }
     (!(-1..=1).contains(&request.acks)).then_some(Kafka::InvalidRequiredAcks)
 }
@@ -123,7 +147,10 @@ fn append(
         Err(code) => return Outcome::error(index, code),
     };
     let config = partition.config();
-    if acks == ACKS_ALL && config.min_insync_replicas > 1 {
+    let replicas = usize::try_from(index)
+        .ok()
+        .and_then(|i| topic.partitions.get(i));
+    if acks == ACKS_ALL && replicas.is_some_and(|r| lacks_replicas(r, config.min_insync_replicas)) {
         return Outcome::error(index, Kafka::NotEnoughReplicas);
     }
     let now = broker.clock.wall();
@@ -143,7 +170,10 @@ fn append(
         Ok(checked) => checked,
         Err(refusal) => {
             partition.metrics.refused();
-            return Outcome::refused(index, refusal);
+            let log_start = refusal.by_log.then(|| partition.offsets().log_start.0);
+            let mut outcome = Outcome::refused(index, refusal);
+            outcome.answer.log_start_offset = log_start.unwrap_or(-1);
+            return outcome;
         }
     };
     let count = checked.batch.header.records_count;
@@ -162,18 +192,47 @@ fn append(
             let answer = PartitionProduceResponse::default()
                 .with_index(index)
                 .with_base_offset(appended.base_offset.0)
-                .with_log_append_time_ms(if config.log_append_time {
-                    appended.duplicate_of.unwrap_or(now).0
-                } else {
-                    -1
+                // Of a retry, Kafka tells the original's largest timestamp whatever its type.
+                .with_log_append_time_ms(match appended.duplicate_of {
+                    Some(original) => original.0,
+                    None if config.log_append_time => now.0,
+                    None => -1,
                 })
                 .with_log_start_offset(appended.log_start.0);
             // A retry is answered when what it repeats is committed, whatever the acks.
             let wait = (acks == ACKS_ALL || !is_new).then_some((partition, appended));
             Outcome { answer, wait }
         }
-        Err(error) => Outcome::error(index, error_code::of_append(&error)),
+        Err(error) => {
+            let mut outcome = Outcome::error(index, error_code::of_append(&error));
+            // As Kafka, with what the log itself found.
+            if !matches!(error, AppendError::TooLarge) {
+                outcome.answer.log_start_offset = partition.offsets().log_start.0;
+            }
+            outcome
+        }
     }
+}
+
+/// No more replicas can be in sync than there are (KIP-966).
+fn lacks_replicas(partition: &PartitionState, min_insync: i32) -> bool {
+    let wanted = usize::try_from(min_insync).unwrap_or(0);
+    partition.isr.len() < wanted.min(partition.replicas.len())
+}
+
+/// Of a partition named twice, Kafka takes the last.
+fn last_of_each(partitions: Vec<PartitionProduceData>) -> Vec<PartitionProduceData> {
+    if partitions.len() < 2 {
+        return partitions;
+    }
+    let mut seen = HashSet::with_capacity(partitions.len());
+    let mut kept: Vec<_> = partitions
+        .into_iter()
+        .rev()
+        .filter(|p| seen.insert(p.index))
+        .collect();
+    kept.reverse();
+    kept
 }
 
 impl Outcome {

@@ -37,16 +37,20 @@ pub(super) fn handle(version: i16, request: &UpdateFeaturesRequest) -> UpdateFea
             }
         })
         .collect();
+    let response = match refused {
+        None => response,
+        Some((code, why)) => response
+            .with_error_code(code.code())
+            .with_error_message(Some(StrBytes::from_string(format!(
+                "The update failed for all features since the following feature had an error: {why}"
+            )))),
+    };
+    // From v2 on there is one outcome for the whole request.
     if version >= 2 {
-        // One outcome for the whole request.
-        return match refused {
-            None => response,
-            Some((code, why)) => response
-                .with_error_code(code.code())
-                .with_error_message(Some(StrBytes::from_string(why))),
-        };
+        response
+    } else {
+        response.with_results(results)
     }
-    response.with_results(results)
 }
 
 fn judge(version: i16, update: &FeatureUpdateKey) -> Result<(), Refused> {

@@ -81,7 +81,8 @@ impl Kind {
                 .then(|| format!("String must be one of: {}", words.join(", "))),
             Self::ListOf(words) => {
                 let mut items = value.split(',').map(str::trim);
-                let fits = words.is_empty() || items.all(|item| words.contains(&item));
+                let fits =
+                    words.is_empty() || value.is_empty() || items.all(|item| words.contains(&item));
                 (!fits).then(|| format!("String must be one of: {}", words.join(", ")))
             }
             Self::Text => None,

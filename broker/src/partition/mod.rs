@@ -7,6 +7,7 @@
 //! A [`Partition`] is shared by handlers, the fire loop and the registry. Its log has a mutex for its writer and views for
 //! its readers; its pending records have a mutex held for a few instructions. No lock is held across an await.
 
+mod made;
 #[expect(
     clippy::module_inception,
     reason = "a partition is what this module is about"

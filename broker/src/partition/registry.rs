@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
@@ -27,7 +27,10 @@ use thiserror::Error;
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
-use super::partition::{Partition, PartitionKey};
+use super::{
+    made::Made,
+    partition::{Partition, PartitionKey},
+};
 use crate::{
     config::{Config, LiveConfig},
     metadata::{Image, Topic},
@@ -67,6 +70,8 @@ pub enum Slot {
     Online(Arc<Partition>),
     /// It could not be opened; the reason is in the log and in `/readyz`.
     Offline {
+        /// The topic's name.
+        topic: Arc<str>,
         /// The reason.
         why: Arc<str>,
         /// It may go by itself: the next reconcile tries again.
@@ -78,12 +83,24 @@ pub enum Slot {
 #[derive(Debug)]
 pub struct Registry {
     options: RegistryOptions,
+    made: Made,
     slots: RwLock<HashMap<PartitionKey, Slot>>,
     /// What the folders follow already; a topic that did not change since is not looked at again.
     followed: Mutex<Followed>,
     /// The last reconcile could not remove a deleted topic's folders.
     removal_failed: AtomicBool,
     reconciled: watch::Sender<u64>,
+}
+
+/// Threads that open partitions side by side.
+const OPEN_THREADS: usize = 8;
+
+/// A partition that is to be opened.
+struct Missing<'a> {
+    topic: &'a Topic,
+    key: PartitionKey,
+    epoch: LeaderEpoch,
+    config: Arc<TopicConfig>,
 }
 
 #[derive(Debug, Default)]
@@ -99,6 +116,8 @@ enum OpenFailed {
     Log(#[from] OpenError),
     #[error("writing partition.json: {0}")]
     Claim(#[from] io::Error),
+    #[error("{0} is missing, though it was made; restore it, nothing was changed")]
+    Missing(PathBuf),
     #[error(transparent)]
     Pending(#[from] PendingError),
 }
@@ -111,6 +130,8 @@ impl OpenFailed {
                 matches!(error, OpenError::Io { .. } | OpenError::WrongTopicId { .. })
             }
             Self::Claim(_) => true,
+            // Somebody may put it back.
+            Self::Missing(_) => false,
             Self::Pending(error) => matches!(error, PendingError::Read(ReadError::Io(_))),
         }
     }
@@ -128,7 +149,9 @@ struct FolderOwner {
 impl Registry {
     /// Nothing is open yet.
     pub fn new(options: RegistryOptions) -> Self {
+        let topics = options.data_dir.path().join("topics");
         Self {
+            made: Made::new(topics, Arc::clone(&options.disk)),
             options,
             slots: RwLock::default(),
             followed: Mutex::default(),
@@ -160,7 +183,7 @@ impl Registry {
         slots
             .iter()
             .filter_map(|(key, slot)| match slot {
-                Slot::Offline { why, .. } => Some(format!("{}-{}: {why}", key.topic, key.index)),
+                Slot::Offline { topic, why, .. } => Some(format!("{topic}-{}: {why}", key.index)),
                 Slot::Online(p) => p
                     .log()
                     .is_poisoned()
@@ -294,17 +317,35 @@ impl Registry {
         followed
             .topics
             .retain(|id, _| image.topic_by_id(*id).is_some());
+        let mut work = Vec::new();
         for topic in image.topics.values() {
             let before = followed.topics.insert(topic.id, Arc::clone(topic));
             let unchanged = before.is_some_and(|before| Arc::ptr_eq(&before, topic));
             if retry || !same_config || !unchanged {
-                self.open_topic(topic, &config);
+                self.follow_topic(topic, &config, &mut work);
             }
         }
         followed.config = Some(config);
+        // Opening waits for the disk, partition by partition: side by side, syncs share their commits.
+        let next = AtomicUsize::new(0);
+        let open = || {
+            while let Some(missing) = work.get(next.fetch_add(1, Ordering::Relaxed)) {
+                self.open_missing(missing);
+            }
+        };
+        std::thread::scope(|scope| {
+            for _ in 1..OPEN_THREADS.min(work.len()) {
+                scope.spawn(open);
+            }
+            open();
+        });
+        for topic in work.iter().map(|missing| missing.topic) {
+            self.record_made(topic);
+        }
     }
 
-    fn open_topic(&self, topic: &Topic, broker: &Config) {
+    /// Gives open partitions the topic's settings; those that are not open go to `work`.
+    fn follow_topic<'a>(&self, topic: &'a Topic, broker: &Config, work: &mut Vec<Missing<'a>>) {
         let config = Arc::new(TopicConfig::resolve(&topic.configs, broker));
         for (index, replica) in (0i32..).zip(&topic.partitions) {
             if !replica.replicas.contains(&self.options.node_id) {
@@ -324,20 +365,49 @@ impl Registry {
                 Some(Slot::Offline { passing: false, .. }) => continue,
                 Some(Slot::Offline { passing: true, .. }) | None => {}
             }
-            let slot = match self.open(topic, key, LeaderEpoch(replica.leader_epoch), &config) {
-                Ok(partition) => Slot::Online(partition),
-                Err(error) => {
-                    let passing = error.is_passing();
-                    error!(topic = topic.name, partition = index, %error, passing,
-                           "partition is offline");
-                    Slot::Offline {
-                        why: error.to_string().into(),
-                        passing,
-                    }
-                }
-            };
-            self.slots.write().insert(key, slot);
+            work.push(Missing {
+                topic,
+                key,
+                epoch: LeaderEpoch(replica.leader_epoch),
+                config: Arc::clone(&config),
+            });
         }
+    }
+
+    /// Writes down that a topic's partitions were made, once all of them are open.
+    fn record_made(&self, topic: &Topic) {
+        let count = i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX);
+        let mut keys = (0..count).map(|index| PartitionKey {
+            topic: topic.id,
+            index,
+        });
+        let all_open = keys.all(|key| matches!(self.get(key), Some(Slot::Online(_))));
+        if all_open && let Err(error) = self.made.record(topic.id, count) {
+            warn!(topic = topic.name, %error, "a partition folder that gets lost would not be missed");
+        }
+    }
+
+    fn open_missing(&self, missing: &Missing<'_>) {
+        let Missing {
+            topic,
+            key,
+            epoch,
+            config,
+        } = missing;
+        let slot = match self.open(topic, *key, *epoch, config) {
+            Ok(partition) => Slot::Online(partition),
+            Err(error) => {
+                let passing = error.is_passing();
+                error!(topic = topic.name, partition = key.index, %error, passing,
+                       "partition is offline");
+                Slot::Offline {
+                    topic: topic.name.as_str().into(),
+                    why: error.to_string().into(),
+                    passing,
+                }
+            }
+        };
+        self.slots.write().insert(*key, slot);
     }
 
     fn open(
@@ -349,6 +419,9 @@ impl Registry {
     ) -> Result<Arc<Partition>, OpenFailed> {
         let o = &self.options;
         let dir = o.data_dir.partition_dir(&topic.name, key.index);
+        if key.index < self.made.count(topic.id) && !o.disk.exists(&dir) {
+            return Err(OpenFailed::Missing(dir));
+        }
         let (log, report) = Log::open(LogOptions {
             dir: dir.clone(),
             topic_id: key.topic,
@@ -422,6 +495,7 @@ impl Registry {
                 self.remove_folder(&dir, topic.id, index)?;
             }
         }
+        self.made.forget(topic.id)?;
         info!(topic = topic.name, topic_id = %topic.id, "deleted topic's folders are gone");
         Ok(())
     }

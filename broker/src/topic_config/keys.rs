@@ -53,11 +53,11 @@ pub(super) const TOPIC_KEYS: [Key; 35] = [
         Value("true"),
         "Hold records that carry a deliver-at header.",
     ),
-    later(
+    acts(
         "cleanup.policy",
         Kind::ListOf(&["compact", "delete"]),
         Broker("log.cleanup.policy"),
-        "How old segments go: delete or compact.",
+        "How old segments go: delete, or nothing to keep them; compact is refused yet.",
     ),
     acts(
         "compression.gzip.level",

@@ -60,12 +60,22 @@ pub struct Synonym {
     pub source: i8,
 }
 
+const CLEANUP_POLICY: &str = "cleanup.policy";
+const COMPACT: &str = "compact";
+
 /// Why a setting cannot be given, in Kafka's words where it has some.
 pub fn validate(name: &str, value: &str) -> Result<(), String> {
+    // As Kafka parses it; what is shown is what was given.
+    let value = value.trim();
     let key = find(name).ok_or_else(|| format!("Unknown topic config name: {name}"))?;
     if let Some(why) = key.kind.refuse(value) {
         return Err(format!(
             "Invalid value {value} for configuration {name}: {why}"
+        ));
+    }
+    if name == CLEANUP_POLICY && value.split(',').any(|policy| policy.trim() == COMPACT) {
+        return Err(format!(
+            "Configuration {name} is known, but only delete is supported yet"
         ));
     }
     if let Some(default) = key.fixed.then(|| key.built_in()).filter(|d| value != *d) {

@@ -32,10 +32,11 @@ pub struct TopicConfig {
 impl TopicConfig {
     /// Settings of a topic, whose own were checked when they were set.
     pub fn resolve(own: &BTreeMap<String, String>, broker: &Config) -> Self {
-        let text = |key: &str| super::value(key, own, broker);
+        let text = |key: &str| super::value(key, own, broker).trim().to_owned();
         let number = |key: &str| text(key).parse::<i64>().unwrap_or(0);
         let narrow = |key: &str| u32::try_from(number(key)).unwrap_or(u32::MAX);
         let at_least_0 = |key: &str| u64::try_from(number(key)).ok();
+        let deletes = text("cleanup.policy").contains("delete");
         Self {
             schedule_enable: is_true(&text("chronos.schedule.enable")),
             max_message_bytes: usize::try_from(number("max.message.bytes")).unwrap_or(0),
@@ -47,8 +48,8 @@ impl TopicConfig {
                 i32::try_from(number(name)).unwrap_or(0)
             }),
             retention: RetentionRules {
-                retention_ms: Some(number("retention.ms")).filter(|ms| *ms >= 0),
-                retention_bytes: at_least_0("retention.bytes"),
+                retention_ms: Some(number("retention.ms")).filter(|ms| deletes && *ms >= 0),
+                retention_bytes: at_least_0("retention.bytes").filter(|_| deletes),
                 file_delete_delay_ms: number("file.delete.delay.ms"),
             },
             log: LogConfig {

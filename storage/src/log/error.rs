@@ -19,9 +19,6 @@ pub enum AppendError {
         /// What would have followed.
         expected: i32,
     },
-    /// A sequence older than the last five batches.
-    #[error("the sequence is older than the producer's last batches")]
-    DuplicateSequence,
     /// An older incarnation of the producer.
     #[error("producer {producer_id} has epoch {current}, {epoch} is older")]
     InvalidProducerEpoch {

@@ -25,12 +25,15 @@ impl LeaderEpochs {
         }
     }
 
-    /// The largest term up to `epoch`, and where it ends; (-1, -1) where the log has none.
+    /// The largest term up to `epoch`, and where it ends; (-1, -1) where the log
+    /// has none.
     pub(super) fn end_offset(&self, epoch: LeaderEpoch, log_end: Offset) -> (LeaderEpoch, Offset) {
         let after = self.0.partition_point(|(e, _)| *e <= epoch);
         let end = self.0.get(after).map_or(log_end, |(_, start)| *start);
         match after.checked_sub(1).and_then(|i| self.0.get(i)) {
             Some((found, _)) => (*found, end),
+            // Before the first term: that one's beginning. Source: Apache Kafka, `LeaderEpochFileCache.endOffsetFor`.
+            None if !self.0.is_empty() && epoch.0 != -1 => (epoch, end),
             None => (LeaderEpoch(-1), Offset(-1)),
         }
     }
@@ -64,8 +67,8 @@ mod tests {
         epochs.start_at(Offset(12));
         let expected = (LeaderEpoch(2), Offset(30));
         assert_eq!(epochs.end_offset(LeaderEpoch(3), Offset(44)), expected);
-        let expected = (LeaderEpoch(-1), Offset(-1));
-        assert_eq!(epochs.end_offset(LeaderEpoch(1), Offset(44)), expected);
+        let before = (LeaderEpoch(1), Offset(12));
+        assert_eq!(epochs.end_offset(LeaderEpoch(1), Offset(44)), before);
         let none = LeaderEpochs::default().end_offset(LeaderEpoch(0), Offset(0));
         assert_eq!(none, (LeaderEpoch(-1), Offset(-1)));
     }

@@ -91,6 +91,8 @@ pub(super) struct Writer {
     pub(super) marks: VecDeque<Committed>,
     /// Records appended since the last sync was asked for, where `flush.messages` counts them.
     pub(super) unflushed: i64,
+    /// The disk had no room at the last append: told once, and once when it has again.
+    pub(super) disk_full: bool,
     /// Closed segments whose index is not on the disk yet.
     pub(super) unindexed: Vec<Arc<Segment>>,
     pub(super) producers: Producers,
@@ -152,6 +154,7 @@ impl Log {
             active,
             marks: VecDeque::new(),
             unflushed: 0,
+            disk_full: false,
             unindexed,
             producers,
             epochs,
@@ -208,9 +211,12 @@ impl Log {
                 timestamp,
             });
         }
-        self.roll_if_due(&mut writer, &unit, &config, now_ms)?;
         let base = writer.next_offset;
-        self.write(&mut writer, unit, base, epoch, config.index_interval_bytes)?;
+        let written = self
+            .roll_if_due(&mut writer, &unit, &config, now_ms)
+            .and_then(|()| self.write(&mut writer, unit, base, epoch, config.index_interval_bytes));
+        self.tell_of_room(&mut writer, &written);
+        written?;
         writer.producers.record(&first, base, now_ms);
         writer.epochs.saw(epoch, base);
         writer.next_offset = base.plus(i64::from(first.last_offset_delta) + 1);
@@ -330,6 +336,18 @@ impl Log {
             .skip(after.saturating_sub(1))
             .cloned()
             .collect()
+    }
+
+    /// An operator must see that a disk is full, and not a line for each refused batch.
+    fn tell_of_room(&self, writer: &mut Writer, written: &Result<(), AppendError>) {
+        let full = matches!(written, Err(AppendError::StorageFull));
+        if full && !writer.disk_full {
+            tracing::error!(log = %self.dir.display(), "no space left on the disk: appends are refused until there is");
+        }
+        if written.is_ok() && writer.disk_full {
+            tracing::info!(log = %self.dir.display(), "the disk has room again");
+        }
+        writer.disk_full = full;
     }
 
     /// Stamps and writes all frames in one call; on failure the file ends where it did.

@@ -104,15 +104,8 @@ impl Producers {
         if first == expected {
             return Ok(Verdict::Append);
         }
-        // Where the kept batches wrap around zero, nothing can be told older by its number.
-        let older = producer.batches.front().is_some_and(|oldest| {
-            last < oldest.first_sequence && oldest.first_sequence <= newest.last_sequence
-        });
-        if older {
-            Err(AppendError::DuplicateSequence)
-        } else {
-            Err(out_of_order(expected))
-        }
+        // Also of one that is older than the batches kept. Source: Apache Kafka, `ProducerAppendInfo.checkSequence`.
+        Err(out_of_order(expected))
     }
 
     /// Takes in a unit that was appended at `base`, by its first frame's header.
@@ -219,7 +212,6 @@ mod tests {
             Ok(Verdict::Append) => "append".into(),
             Ok(Verdict::Duplicate { base_offset, .. }) => format!("duplicate of {base_offset}"),
             Err(AppendError::OutOfOrderSequence { expected, .. }) => format!("expected {expected}"),
-            Err(AppendError::DuplicateSequence) => "too old".into(),
             Err(AppendError::InvalidProducerEpoch { .. }) => "fenced".into(),
             Err(e) => e.to_string(),
         }
@@ -243,7 +235,7 @@ mod tests {
             (batch(1, 14, 3), "append"),
             (batch(1, 12, 2), "duplicate of 60"),
             (batch(1, 4, 2), "duplicate of 20"),
-            (batch(1, 2, 2), "too old"),
+            (batch(1, 2, 2), "expected 14"),
             (batch(1, 12, 1), "expected 14"),
             (batch(1, 15, 1), "expected 14"),
             (batch(0, 14, 1), "fenced"),

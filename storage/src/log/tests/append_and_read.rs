@@ -251,10 +251,7 @@ fn a_repeated_idempotent_batch_is_answered_with_its_first_offset() {
         assert_eq!(again(i * 2).unwrap(), expected);
     }
     let older = again(2).unwrap_err().to_string();
-    assert_eq!(
-        older,
-        "the sequence is older than the producer's last batches"
-    );
+    assert_eq!(older, "producer 1 sent sequence 2, expected 14");
     let gap = again(20).unwrap_err().to_string();
     assert_eq!(gap, "producer 1 sent sequence 20, expected 14");
     assert_eq!(ends(&log)[3], 21, "none of it was appended");

@@ -1,0 +1,94 @@
+"""The accepted differences, each with its reason, in one place. One that no longer occurs is an error: the list must stay true.
+
+Conservative: only what ChronosDB does not do by design, or not yet by plan (ROADMAP.md), and where Kafka itself fails. Everything
+else is to be fixed, so it is not here.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+from collections import defaultdict
+from dataclasses import dataclass
+
+
+@dataclass
+class Difference:
+    """`api`, `case` and `path` are patterns (`[` is itself); `kafka` and `chronos` are patterns of the values."""
+
+    api: str
+    case: str
+    path: str
+    reason: str
+    kafka: str = "*"
+    chronos: str = "*"
+    seen: int = 0
+
+    def fits(self, api: str, case: str, path: str, kafka: str, chronos: str) -> bool:
+        """Whether a difference is this one."""
+        pairs = [(api, self.api), (case, self.case), (path, self.path), (kafka, self.kafka), (chronos, self.chronos)]
+        return all(fnmatch.fnmatchcase(value, pattern.replace("[", "[[]")) for value, pattern in pairs)
+
+
+GROUPS = "groups and offsets are a later step"
+TRANSACTIONS = "transactions are a later step"
+SHARES = "share groups and streams groups are a later step"
+AT_START = "the broker's settings are read at its start: none can be changed while it runs"
+KAFKA_FAILS = "Kafka's handler fails with an exception and never answers"
+ELR = "Kafka writes the cluster's default when it switches eligible leader replicas on; here it is the built-in one"
+NO_SUCH = "client metrics and groups have no settings here"
+
+LISTED = [
+    *(Difference("ApiVersions", "*", f"*.ApiKeys.{key}", reason, "{*", "<absent>") for reason, keys in {
+        GROUPS: (8, 9, 11, 12, 13, 14, 15, 16, 42, 47, 68, 69),
+        TRANSACTIONS: (24, 25, 26, 27, 28, 65, 66),
+        "authentication, ACLs and delegation tokens are a later step": (17, 36, 29, 30, 31, 38, 39, 40, 41, 50, 51),
+        "quotas are a later step": (48, 49),
+        SHARES: (76, 77, 78, 79, 88, 89, 90, 91, 92),
+        "Kafka's brokers keep the state of share groups with each other": (83, 84, 85, 86, 87),
+        "one node: there is no other to remove, and no voter to add": (64, 80, 81),
+    }.items() for key in keys),
+    *(Difference("ApiVersions", "*", f"*.{where}.{feature}", reason, "{*", "<absent>") for feature, reason in (
+        ("group.version", GROUPS), ("transaction.version", TRANSACTIONS), ("share.version", SHARES), ("streams.version", SHARES),
+        ("eligible.leader.replicas.version", "one node: there are no other replicas to be eligible")) for where in ("SupportedFeatures", "FinalizedFeatures")),
+    *(Difference("FindCoordinator", case, "*ErrorCode", GROUPS, "0", "15") for case in ("group*", "body-with-*")),
+    Difference("Produce", "records-null", "1", KAFKA_FAILS, "'silent'"),
+    Difference("AlterConfigs", "same-resource-twice", "1", KAFKA_FAILS, "'silent'"),
+    Difference("Produce", "transactional-batch-without-transaction", "*", TRANSACTIONS),
+    *(Difference("*", "*", f"*.Configs.{name}", "a setting of our own", "<absent>") for name in ("chronos.*", "flush.policy")),
+    *(Difference("*", "*", f"*.Configs.min.insync.replicas.{field}", ELR, kafka, chronos) for field, kafka, chronos in (
+        ("ConfigSource", "3", "5"), ("Synonyms[0].Source", "3", "5"), ("Synonyms[1]", "{*", "<absent>"))),
+    *(Difference(f"{api}AlterConfigs", "broker-unknown-key", "*.Responses.4/*", AT_START, kafka, chronos)
+      for api in ("", "Incremental") for kafka, chronos in (("0", "42"), ("None", "'Cannot update*"))),
+    *(Difference("DescribeConfigs", case, f"*.Results.{kind}/*", NO_SUCH) for case, kind in (("metrics-unknown", 16), ("group", 32))),
+    *(Difference(f"{api}AlterConfigs", "group-bad-key", "*.ErrorCode", NO_SUCH, "40", "42") for api in ("", "Incremental")),
+]
+
+
+def find(api: str, case: str, path: str, kafka: str, chronos: str) -> Difference | None:
+    """The listed difference that this is, if any; counted."""
+    for one in LISTED:
+        if one.fits(api, case, path, kafka, chronos):
+            one.seen += 1
+            return one
+    return None
+
+
+def stale() -> list[Difference]:
+    """Listed differences that did not occur in a whole run."""
+    return [d for d in LISTED if not d.seen]
+
+
+def page() -> str:
+    """A section of COMPAT.md: a row for each API and reason."""
+    rows: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for one in LISTED:
+        word = f"key {one.path.split('ApiKeys.')[1]}" if "ApiKeys." in one.path else f"{one.case}: `{one.path}`"
+        if word not in rows[one.api, one.reason]:
+            rows[one.api, one.reason].append(word)
+    lines = ["## Accepted differences", "",
+             "`compat-tests/oracle` sends the same requests to Apache Kafka 4.3.1 and compares the answers, byte by byte decoded. "
+             "A row names the cases and the fields (`*`: any) that may differ.", "", "| API | where | why |", "|---|---|---|"]
+    for (api, reason), words in sorted(rows.items()):
+        joined = ", ".join(words).replace("|", "\\|")
+        lines.append(f"| {'any' if api == '*' else api} | {joined} | {reason} |")
+    return "\n".join(lines)

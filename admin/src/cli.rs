@@ -2,7 +2,7 @@
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::output::Format;
+use crate::{commands::BenchCommand, output::Format};
 
 /// Manages `ChronosDB`, and any other Kafka broker as far as it goes.
 #[derive(Debug, Parser)]
@@ -43,6 +43,9 @@ pub enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
+    /// Measure a broker, this or any other that speaks Kafka
+    #[command(subcommand)]
+    Bench(BenchCommand),
     /// Show what it is about: one record now, one in five seconds, how late it was
     Demo {
         /// The topic to use; made if need be
@@ -130,7 +133,7 @@ pub struct ConsumeArgs {
     pub follow: bool,
 }
 
-fn key_value(text: &str) -> Result<(String, String), String> {
+pub(crate) fn key_value(text: &str) -> Result<(String, String), String> {
     text.split_once('=')
         .filter(|(key, _)| !key.is_empty())
         .map(|(key, value)| (key.to_owned(), value.to_owned()))

@@ -1,5 +1,6 @@
 //! One file per command.
 
+mod bench;
 mod consume;
 mod demo;
 mod produce;
@@ -7,6 +8,11 @@ mod topic;
 mod wal;
 
 use std::process::ExitCode;
+
+pub use bench::{
+    BenchCommand, Common as BenchCommon, ConsumeArgs as BenchConsumeArgs, E2eArgs, HeldArgs,
+    Payload, ProduceArgs as BenchProduceArgs,
+};
 
 use crate::cli::{Cli, Command};
 
@@ -17,6 +23,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Topic(command) => topic::run(bootstrap, format, command).await,
         Command::Produce(args) => produce::run(bootstrap, format, args).await,
         Command::Consume(args) => consume::run(bootstrap, format, &args),
+        Command::Bench(command) => bench::run(bootstrap, format, command).await,
         Command::Wal { args } => wal::run(format, &args),
         Command::Demo { topic } => demo::run(bootstrap, format, &topic).await,
     }

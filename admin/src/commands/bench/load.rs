@@ -1,0 +1,157 @@
+//! Keys and values, made once and cut from a pool: making them is no part of what is measured.
+
+use std::hash::{BuildHasher, RandomState};
+
+use super::Payload;
+
+/// Larger than a batch, so that a batch does not repeat itself.
+const POOL_BYTES: usize = 1 << 20;
+const WORDS: &[&str] = &[
+    "order",
+    "account",
+    "delivery",
+    "customer",
+    "2026",
+    "status",
+    "pending",
+    "amount",
+    "currency",
+    "the",
+    "of",
+    "and",
+    "shipped",
+    "warehouse",
+    "street",
+    "id",
+    "created",
+    "at",
+    "by",
+    "total",
+    "invoice",
+    "note",
+    "price",
+    "item",
+    "quantity",
+    "region",
+    "north",
+    "south",
+    "retry",
+    "event",
+    "update",
+    "schedule",
+    "9f3a",
+    "71c0",
+    "b2e8",
+    "44d1",
+    "cancelled",
+    "true",
+    "false",
+    "null",
+];
+
+/// Bytes of one size, one after the other out of a pool.
+#[derive(Debug)]
+pub(super) struct Cuts {
+    pool: Vec<u8>,
+    size: usize,
+    at: usize,
+}
+
+impl Cuts {
+    pub(super) fn new(payload: Payload, size: usize, seed: u64) -> Self {
+        let pool = match payload {
+            Payload::Zeros => vec![0; size],
+            Payload::Random => random(POOL_BYTES + size, seed),
+            Payload::Text => text(POOL_BYTES + size, seed),
+        };
+        Self { pool, size, at: 0 }
+    }
+
+    pub(super) fn next(&mut self) -> &[u8] {
+        // An odd step, so that going round does not meet the same cuts again.
+        let start = self.at;
+        self.at += self.size | 1;
+        if self.at + self.size > self.pool.len() {
+            self.at = self.at.checked_rem(251).unwrap_or(0);
+            if self.at + self.size > self.pool.len() {
+                self.at = 0;
+            }
+        }
+        self.pool.get(start..start + self.size).unwrap_or_default()
+    }
+}
+
+/// Different in each process.
+pub(super) fn seed() -> u64 {
+    RandomState::new().hash_one(0)
+}
+
+/// xorshift64: fast, and random enough for a compressor.
+pub(super) fn next_random(state: &mut u64) -> u64 {
+    *state = (*state).max(1);
+    *state ^= *state << 13;
+    *state ^= *state >> 7;
+    *state ^= *state << 17;
+    *state
+}
+
+fn random(length: usize, mut seed: u64) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(length + 8);
+    while bytes.len() < length {
+        bytes.extend_from_slice(&next_random(&mut seed).to_be_bytes());
+    }
+    bytes.truncate(length);
+    bytes
+}
+
+fn text(length: usize, mut seed: u64) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(length + 16);
+    while bytes.len() < length {
+        let word = next_random(&mut seed) % WORDS.len() as u64;
+        let word = usize::try_from(word).ok().and_then(|at| WORDS.get(at));
+        bytes.extend_from_slice(word.unwrap_or(&"").as_bytes());
+        bytes.push(b' ');
+    }
+    bytes.truncate(length);
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn cuts_have_the_size_and_differ() {
+        for payload in [Payload::Random, Payload::Text] {
+            let mut cuts = Cuts::new(payload, 1024, 7);
+            let seen: HashSet<Vec<u8>> = (0..2_000).map(|_| cuts.next().to_vec()).collect();
+            assert!(seen.iter().all(|cut| cut.len() == 1024));
+            assert!(seen.len() > 1_900, "{payload:?}: {}", seen.len());
+        }
+    }
+
+    #[test]
+    fn any_size_goes_on_for_ever() {
+        for size in [0, 1, 7, 1_048_576, 3_000_000] {
+            for payload in [Payload::Zeros, Payload::Random] {
+                let mut cuts = Cuts::new(payload, size, 1);
+                assert!(
+                    (0..5_000)
+                        .step_by(1 + size / 500)
+                        .all(|_| cuts.next().len() == size)
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn text_is_words() {
+        let words = text(1_000, 3);
+        assert!(
+            words
+                .iter()
+                .all(|b| b.is_ascii_alphanumeric() || *b == b' ')
+        );
+    }
+}

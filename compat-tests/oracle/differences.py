@@ -36,6 +36,12 @@ AT_START = "the broker's settings are read at its start: none can be changed whi
 KAFKA_FAILS = "Kafka's handler fails with an exception and never answers"
 ELR = "Kafka writes the cluster's default when it switches eligible leader replicas on; here it is the built-in one"
 NO_SUCH = "client metrics and groups have no settings here"
+UNHANDLED = "Kafka's handler fails with an exception, which the client is told as UNKNOWN_SERVER_ERROR"
+COMPACTION = "compaction is a later step: a topic that asks for it is refused rather than not compacted"
+LATER = "nothing acts on this setting yet: it is refused rather than kept without effect"
+WORDS = "why a batch is refused is told in words, where Kafka tells the code alone"
+OUR_BITS = "attribute bits 13 and 14 mark our own frames: a client must not set them"
+CHECKED = "every record of every batch is checked, also of an uncompressed one: a consumer must be able to read it"
 
 LISTED = [
     *(Difference("ApiVersions", "*", f"*.ApiKeys.{key}", reason, "{*", "<absent>") for reason, keys in {
@@ -60,6 +66,28 @@ LISTED = [
     *(Difference(f"{api}AlterConfigs", "broker-unknown-key", "*.Responses.4/*", AT_START, kafka, chronos)
       for api in ("", "Incremental") for kafka, chronos in (("0", "42"), ("None", "'Cannot update*"))),
     *(Difference("DescribeConfigs", case, f"*.Results.{kind}/*", NO_SUCH) for case, kind in (("metrics-unknown", 16), ("group", 32))),
+    *(Difference(api, "*", "*.ErrorMessage", WORDS, "None", f"{quote}*") for api, quote in (
+        ("Produce", "'"), ("Produce", '"'), ("IncrementalAlterConfigs", "'"))),
+    Difference("Produce", "unused-attribute-bits", "*.ErrorCode", OUR_BITS, "0", "87"),
+    Difference("Produce", "offset-deltas-*", "*.ErrorCode", CHECKED, "0", "87"),
+    *(Difference("Produce", f"codec-{codec}", "*.ErrorCode", UNHANDLED, "-1", "76") for codec in (5, 6, 7)),
+    Difference("Produce", "*-broken", "*.ErrorCode", UNHANDLED, "-1", "87"),
+    *(Difference(api, "compacted*", "stopped", COMPACTION) for api in ("Produce", "DeleteRecords")),
+    *(Difference("Fetch", case, path, UNHANDLED, "-1", "0") for case, path in (
+        ("isolation-level-unknown", "*.ErrorCode"), ("max-bytes-negative", "*.ErrorCode"), ("partition-max-negative", "*.ErrorCode"))),
+    *(Difference("ListOffsets", f"*-isolation-{kind}", "*.ErrorCode", UNHANDLED, "-1", "0") for kind in ("unknown", "negative")),
+    Difference("DescribeTopicPartitions", "name-empty", "*.ErrorCode", UNHANDLED, "-1", "17"),
+    Difference("Metadata", "zero-id-null-name", "*", UNHANDLED),
+    Difference("Metadata", "*", "*.ErrorCode", "a topic that is made on demand is ready at once: no second question", "3", "0"),
+    *(Difference("IncrementalAlterConfigs", f"operation-{kind}", "*.ErrorCode", UNHANDLED, "-1", "42") for kind in ("unknown", "negative")),
+    Difference("IncrementalAlterConfigs", "append-to-list", "*", COMPACTION),
+    Difference("IncrementalAlterConfigs", "throttle-list", "*.ErrorCode", LATER, "0", "40"),
+    *(Difference("CreateTopics", case, "*", COMPACTION if "policy" in case else LATER) for case in (
+        "config-policy-both", "config-bool", "config-double", "config-throttled", "config-unclean", "config-local-above-total")),
+    *(Difference("CreateTopics", f"timeout-{kind}", "*.ErrorCode", "the topic is made, and is told so", "7", "0") for kind in ("zero", "negative")),
+    Difference("CreateTopics", "names-collide-in-one-request", "*", "names that collide are refused in one request as in two"),
+    Difference("DescribeConfigs", "broker-node-id", "*.Synonyms[1]", "node.id has a default here", "<absent>"),
+    Difference("DescribeConfigs", "broker-broker-id", "*.broker.id", "Kafka's older name of node.id is not a setting here", "{*", "<absent>"),
     *(Difference(f"{api}AlterConfigs", "group-bad-key", "*.ErrorCode", NO_SUCH, "40", "42") for api in ("", "Incremental")),
 ]
 

@@ -41,7 +41,11 @@ pub(super) async fn handle(
             Ok(()) => result,
             Err((code, message)) => result
                 .with_error_code(code.code())
-                .with_error_message(Some(StrBytes::from_string(message))),
+                // Kafka says nothing more of a topic that is not there.
+                .with_error_message(
+                    (code != Kafka::UnknownTopicOrPartition)
+                        .then(|| StrBytes::from_string(message)),
+                ),
         });
     }
     CreatePartitionsResponse::default().with_results(results)

@@ -11,11 +11,13 @@ use kafka_compat::protocol::{
 };
 
 use super::{Broker, error_code::Kafka, lookup, topic_name};
+use crate::metadata::Image;
 
 pub(super) fn handle(
     broker: &Broker,
     request: DescribeProducersRequest,
 ) -> DescribeProducersResponse {
+    let image = broker.metadata.image();
     let topics = request.topics.into_iter().map(|asked| {
         let partitions = asked.partition_indexes.iter().map(|index| {
             let answer = PartitionResponse::default()
@@ -24,7 +26,7 @@ pub(super) fn handle(
             match producers(broker, asked.name.0.as_str(), *index) {
                 Ok(producers) => answer.with_active_producers(producers),
                 Err(code) => answer.with_error_code(code.code()).with_error_message(
-                    (code == Kafka::InvalidTopicException)
+                    told(code, &image, asked.name.0.as_str())
                         .then(|| StrBytes::from_string(code.to_string())),
                 ),
             }
@@ -34,6 +36,11 @@ pub(super) fn handle(
             .with_name(asked.name)
     });
     DescribeProducersResponse::default().with_topics(topics.collect())
+}
+
+/// Kafka gives a sentence for a topic, and none for a partition.
+fn told(code: Kafka, image: &Image, name: &str) -> bool {
+    code == Kafka::InvalidTopicException || !image.topics.contains_key(name)
 }
 
 fn producers(broker: &Broker, name: &str, index: i32) -> Result<Vec<ProducerState>, Kafka> {

@@ -81,7 +81,7 @@ fn refused(names: BTreeSet<String>) -> DescribeTopicPartitionsResponse {
         DescribeTopicPartitionsResponseTopic::default()
             .with_error_code(Kafka::InvalidRequest.code())
             .with_name(Some(topic_name(&name)))
-            .with_topic_authorized_operations(authorized::of_topic(true))
+            .with_topic_authorized_operations(authorized::NOT_ASKED)
     });
     DescribeTopicPartitionsResponse::default().with_topics(topics.collect())
 }

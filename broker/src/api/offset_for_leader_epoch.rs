@@ -8,7 +8,11 @@ use kafka_compat::protocol::messages::{
 };
 use storage::units::LeaderEpoch;
 
-use super::{Broker, error_code::Kafka, lookup};
+use super::{
+    Broker,
+    error_code::Kafka,
+    lookup::{self, NO_EPOCH},
+};
 use crate::metadata::Topic;
 
 pub(super) fn handle(
@@ -47,6 +51,10 @@ fn end(
         return Ok((current.0, partition.offsets().high_watermark.0));
     }
     let (epoch, end) = partition.log().end_offset_for_epoch(wanted);
+    if end.0 < 0 && wanted.0 != NO_EPOCH && wanted < current {
+        // A log without batches: the current term began at its start.
+        return Ok((wanted.0, partition.offsets().log_start.0));
+    }
     // A term that has not begun ends nowhere; the codec's -1 says so.
     Ok(if wanted > current {
         (-1, -1)

@@ -39,11 +39,12 @@ pub(super) fn handle(version: i16, request: &UpdateFeaturesRequest) -> UpdateFea
         .collect();
     let response = match refused {
         None => response,
-        Some((code, why)) => response
-            .with_error_code(code.code())
-            .with_error_message(Some(StrBytes::from_string(format!(
+        // One that is refused fails them all: no feature has an outcome of its own.
+        Some((code, why)) => return response.with_error_code(code.code()).with_error_message(
+            Some(StrBytes::from_string(format!(
                 "The update failed for all features since the following feature had an error: {why}"
-            )))),
+            ))),
+        ),
     };
     // From v2 on there is one outcome for the whole request.
     if version >= 2 {

@@ -23,7 +23,8 @@ const LEVEL_0_FROM: i16 = 4;
 
 pub(crate) fn api_versions(version: i16, request: &ApiVersionsRequest) -> ApiVersionsResponse {
     if version < FEATURES_FROM {
-        return ApiVersionsResponse::default().with_api_keys(APIS.iter().map(row).collect());
+        return ApiVersionsResponse::default()
+            .with_api_keys(APIS.iter().copied().map(row).collect());
     }
     let named = is_name(&request.client_software_name) && is_name(&request.client_software_version);
     if !named {
@@ -45,7 +46,7 @@ pub(crate) fn api_versions(version: i16, request: &ApiVersionsRequest) -> ApiVer
             .with_max_version_level(f.max)
     });
     ApiVersionsResponse::default()
-        .with_api_keys(APIS.iter().map(row).collect())
+        .with_api_keys(APIS.iter().copied().map(row).collect())
         .with_supported_features(supported.collect())
         .with_finalized_features_epoch(0)
         .with_finalized_features(finalized.collect())
@@ -55,10 +56,10 @@ pub(crate) fn unsupported() -> ApiVersionsResponse {
     let own = APIS.iter().filter(|api| api.key == ApiKey::ApiVersions);
     ApiVersionsResponse::default()
         .with_error_code(UNSUPPORTED_VERSION)
-        .with_api_keys(own.map(row).collect())
+        .with_api_keys(own.copied().map(row).collect())
 }
 
-fn row(api: &Api) -> ApiVersion {
+fn row(api: Api) -> ApiVersion {
     ApiVersion::default()
         .with_api_key(api.key as i16)
         .with_min_version(api.listed_min)

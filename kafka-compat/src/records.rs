@@ -196,23 +196,25 @@ fn check_size(len: usize, rules: &RecordRules) -> Result<(), Refusal> {
 
 /// Kafka lets be what follows the batch and is too short for another one.
 fn without_tail(bytes: Bytes) -> Bytes {
-    let Some(length) = bytes.get(8..12) else {
+    let Some(end) = batch_len(&bytes) else {
         return bytes;
     };
-    let length = i32::from_be_bytes([length[0], length[1], length[2], length[3]]);
-    let end = usize::try_from(length).map_or(0, |len| len + LOG_OVERHEAD);
-    let is_whole = |at: usize| {
-        let next = bytes.get(at..).unwrap_or_default();
-        next.get(8..12).is_some_and(|len| {
-            let len = i32::from_be_bytes([len[0], len[1], len[2], len[3]]);
-            usize::try_from(len).is_ok_and(|len| len + LOG_OVERHEAD <= next.len())
-        })
+    let Some(tail) = bytes.get(end..).filter(|tail| !tail.is_empty()) else {
+        return bytes;
     };
-    if end > HEADER_LEN && end < bytes.len() && !is_whole(end) {
+    let is_whole = batch_len(tail).is_some_and(|len| len <= tail.len());
+    if end > HEADER_LEN && !is_whole {
         bytes.slice(..end)
     } else {
         bytes
     }
+}
+
+/// What the batch at the beginning says its length is, with its offset and the length itself.
+fn batch_len(bytes: &[u8]) -> Option<usize> {
+    let length = bytes.get(8..)?.first_chunk()?;
+    let length = usize::try_from(i32::from_be_bytes(*length)).ok()?;
+    Some(length + LOG_OVERHEAD)
 }
 
 fn check_zstd(header: &BatchHeader, rules: &RecordRules) -> Result<(), Refusal> {

@@ -14,7 +14,7 @@ use super::{Broker, error_code::Kafka, lookup};
 
 pub(super) fn handle(
     broker: &Broker,
-    request: AlterReplicaLogDirsRequest,
+    request: &AlterReplicaLogDirsRequest,
 ) -> AlterReplicaLogDirsResponse {
     let image = broker.metadata.image();
     let mut topics: BTreeMap<String, Vec<AlterReplicaLogDirPartitionResult>> = BTreeMap::new();

@@ -90,14 +90,11 @@ fn judge<'a>(
         .filter(|id| !ids_twice.contains(id))
         .collect::<Vec<_>>()
     {
-        match image.topic_by_id(id) {
-            Some(topic) => {
-                doomed.insert(id, topic);
-            }
-            None => {
-                let code = Kafka::UnknownTopicId;
-                refused.push(refuse(answer(None, id), code, code.to_string()));
-            }
+        if let Some(topic) = image.topic_by_id(id) {
+            doomed.insert(id, topic);
+        } else {
+            let code = Kafka::UnknownTopicId;
+            refused.push(refuse(answer(None, id), code, code.to_string()));
         }
     }
     for name in names.into_iter().filter(|name| !names_twice.contains(name)) {

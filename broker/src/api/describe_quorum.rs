@@ -43,7 +43,7 @@ pub(super) fn handle(
         let state = ReplicaState::default()
             .with_replica_id(BrokerId(*id))
             .with_log_end_offset(quorum.log_end);
-        let times = (version >= 1).then_some(now).unwrap_or(-1);
+        let times = if version >= 1 { now } else { -1 };
         state
             .with_last_fetch_timestamp(times)
             .with_last_caught_up_timestamp(times)

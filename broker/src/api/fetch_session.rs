@@ -23,7 +23,7 @@ use tokio::time::Instant;
 use super::error_code::Kafka;
 
 /// A session silent for so long makes way for any other; one older than this, for a larger one.
-const EVICT_AFTER: Duration = Duration::from_secs(120);
+const EVICT_AFTER: Duration = Duration::from_mins(2);
 const NO_SESSION: i32 = 0;
 const INITIAL_EPOCH: i32 = 0;
 const FINAL_EPOCH: i32 = -1;
@@ -339,11 +339,7 @@ fn has_room(sessions: &mut HashMap<i32, Session>, size: usize, slots: usize, now
 fn new_id(sessions: &HashMap<i32, Session>) -> i32 {
     loop {
         // Random, so that a client does not take over a session of before a restart.
-        let id = i32::from_ne_bytes(
-            uuid::Uuid::new_v4().into_bytes()[..4]
-                .try_into()
-                .unwrap_or([0; 4]),
-        ) & i32::MAX;
+        let id = uuid::Uuid::new_v4().as_fields().0.cast_signed() & i32::MAX;
         if id != NO_SESSION && !sessions.contains_key(&id) {
             return id;
         }

@@ -142,7 +142,7 @@ impl Service for KafkaService {
             }
             RequestBody::DescribeLogDirs(body) => now(describe_log_dirs::handle(&broker, &body)),
             RequestBody::AlterReplicaLogDirs(body) => {
-                now(alter_replica_log_dirs::handle(&broker, body))
+                now(alter_replica_log_dirs::handle(&broker, &body))
             }
             RequestBody::ElectLeaders(body) => now(elect_leaders::handle(&broker, version, body)),
             RequestBody::AlterPartitionReassignments(body) => now(

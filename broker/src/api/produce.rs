@@ -117,10 +117,9 @@ pub(super) fn handle(broker: &Arc<Broker>, version: i16, request: ProduceRequest
 fn refusal_of_all(request: &ProduceRequest) -> Option<Kafka> {
     let is_transactional = |records: &bytes::Bytes| {
         let magic = records.get(MAGIC_AT).copied().map(u8::cast_signed);
-        let attributes = records.get(ATTRIBUTES_AT..ATTRIBUTES_AT + 2);
+        let attributes = records.get(ATTRIBUTES_AT..).and_then(<[u8]>::first_chunk);
         magic == Some(MAGIC_V2)
-            && attributes
-                .is_some_and(|a| i16::from_be_bytes([a[0], a[1]]) & ATTR_TRANSACTIONAL != 0)
+            && attributes.is_some_and(|a| i16::from_be_bytes(*a) & ATTR_TRANSACTIONAL != 0)
     };
     let mut batches = request.topic_data.iter().flat_map(|t| &t.partition_data);
     if batches.any(|p| p.records.as_ref().is_some_and(is_transactional)) {

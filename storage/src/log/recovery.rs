@@ -98,7 +98,7 @@ pub(super) fn recover(options: &LogOptions) -> Result<(Recovered, RecoveryReport
     let believed = start.is_some();
     let mut recovered = replay(options, &files, start, &mut report)?;
     if let Some(begins) = begins {
-        begin_at(&mut recovered, Offset(begins.log_start), &files)?;
+        begin_at(&mut recovered, Offset(begins.offset), &files)?;
     }
     if !believed {
         // The log may grow past the place that it speaks of: then it would seem to fit.

@@ -62,7 +62,8 @@ pub(super) struct Condemned {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct LogStart {
     version: u32,
-    pub(super) log_start: i64,
+    #[serde(rename = "log_start")]
+    pub(super) offset: i64,
     /// First offset of the first segment that is kept.
     pub(super) first_segment: i64,
 }
@@ -241,7 +242,7 @@ impl Log {
     fn write_start(&self, log_start: Offset, first_segment: Offset) -> io::Result<()> {
         let start = LogStart {
             version: VERSION,
-            log_start: log_start.0,
+            offset: log_start.0,
             first_segment: first_segment.0,
         };
         checkpoint::replace(&*self.disk, &self.dir.join(FILE), &sealed::seal(&start)?)

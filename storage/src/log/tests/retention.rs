@@ -217,7 +217,7 @@ fn a_crash_in_the_middle_of_retention_brings_nothing_back_and_loses_nothing() {
             );
             assert_eq!(again.offsets().log_end, Offset(12), "{what}");
             let visible = visible_records(&again, start.0);
-            assert_eq!(visible.len() as i64, 12 - start.0, "{what}");
+            assert_eq!(i64::try_from(visible.len()), Ok(12 - start.0), "{what}");
             again.retain(&rules, 1000, &none).unwrap();
             again.reap(2000);
             again.checkpoint(NOW_MS).unwrap();

@@ -257,7 +257,7 @@ fn a_repeated_idempotent_batch_is_answered_with_its_first_offset() {
     assert_eq!(ends(&log)[3], 21, "none of it was appended");
 }
 
-/// The term of each append, asked for below, at and above.
+/// The term of each append, asked for below (as Kafka: the epoch asked for, and where the first one starts), at and above.
 #[test]
 fn a_leader_epoch_ends_where_the_next_one_starts() {
     let disk = empty_disk();
@@ -272,7 +272,7 @@ fn a_leader_epoch_ends_where_the_next_one_starts() {
             (epoch.0, end.0)
         })
     };
-    let expected = [(-1, -1), (1, 2), (1, 2), (4, 3), (4, 3)];
+    let expected = [(0, 0), (1, 2), (1, 2), (4, 3), (4, 3)];
     assert_eq!(asked(&log), expected);
     assert_eq!(asked(&open(&disk.kill())), expected);
 }

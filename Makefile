@@ -40,10 +40,14 @@ soak: build ## the same fault tests with long rounds (an hour or so)
 	@$(ENV) scripts/clients.sh
 	$(call timed,soak,scripts/soak.sh)
 
-bench: build ## produce and consume a million records of 1 KB by librdkafka and Java, under flush.policy ack and os
+oracle: packages ## the same requests to Apache Kafka 4.3.1 and to us: cases, agreed, listed differences, unlisted
 	@scripts/packages.sh tests
-	@$(ENV) scripts/clients.sh
-	$(call timed,bench,cargo run --release --locked --package compat-tests --bin throughput)
+	$(call timed,build,cargo build --locked --package broker)
+	$(call timed,oracle,env CHRONOSDB_BIN="$${CARGO_TARGET_DIR:-target}/debug/chronosdb" python3 -B compat-tests/oracle/oracle.py)
+
+bench: build ## us and Apache Kafka 4.3.1 in turn, three rounds: rates, latencies, CPU, memory and their ratios
+	@scripts/packages.sh tests
+	$(call timed,bench,scripts/bench.sh)
 
 fix: ## format, and let clippy mend what it can
 	@$(ENV) cargo fmt --all; cargo clippy --workspace --all-targets --fix --allow-dirty --allow-staged
@@ -51,4 +55,4 @@ fix: ## format, and let clippy mend what it can
 clean: ## remove what was built here; RocksDB's build outside the checkout stays
 	cargo clean
 
-.PHONY: help packages build run demo verify test soak bench fix clean
+.PHONY: help packages build run demo verify test soak oracle bench fix clean

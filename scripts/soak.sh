@@ -12,3 +12,7 @@ CHRONOS_ROUNDS=100 soak --test produce_crash
 CHRONOS_METADATA_ROUNDS=100 soak --test metadata_crash
 for _ in $(seq 10); do soak --test disk_full --test sync_failure; done
 PROPTEST_CASES=20000 cargo-nextest nextest run --locked --package storage --package kafka-compat --package scheduler --package broker
+python3 -B compat-tests/faults/power_loss.py --cycles 200 --seed "$CHRONOS_SEED"
+python3 -B compat-tests/faults/disk.py --seed "$CHRONOS_SEED"
+python3 -B compat-tests/faults/malformed.py --seed "$CHRONOS_SEED"
+python3 -B compat-tests/faults/connections.py

@@ -3,29 +3,26 @@
 //! Between them is a queue bounded in requests and in bytes of answers: a client that does not read its answers is not read
 //! from. The announced length of a frame is never allocated up front; the buffer grows as bytes arrive.
 
-use std::{future::Future, io, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::messages::ApiKey;
-use storage::log::{Chunk, FileSlice};
+use storage::log::Chunk;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt, Interest},
-    net::{
-        TcpStream,
-        tcp::{OwnedReadHalf, OwnedWriteHalf},
-    },
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch},
+    io::AsyncReadExt,
+    net::{TcpStream, tcp::OwnedReadHalf},
+    sync::{Semaphore, mpsc, watch},
     time::{Instant, timeout},
 };
-use tracing::{debug, warn};
+use tracing::debug;
 
 use crate::{
+    answers::{Answer, Pending, write_answers},
     api_table,
     api_versions::{api_versions, unsupported},
     frame,
     header::RequestHeader,
     request::{Request, RequestBody},
-    response::Response,
     server::Shared,
     service::{Reply, Service},
 };
@@ -42,21 +39,6 @@ const READ_BYTES_MAX: usize = 64 * 1024;
 const FRAME_STEP: usize = 1 << 20;
 /// After the last request, answers still under way have this long.
 const DRAIN: Duration = Duration::from_secs(5);
-
-/// An answer on its way.
-struct Pending {
-    api: ApiKey,
-    version: i16,
-    correlation_id: i32,
-    received: Instant,
-    answer: Answer,
-}
-
-enum Answer {
-    /// Encoded, with its first error, and with its share of the bytes that may wait.
-    Encoded(Vec<Chunk>, Option<i16>, Option<OwnedSemaphorePermit>),
-    Later(Pin<Box<dyn Future<Output = Response> + Send>>),
-}
 
 pub(crate) async fn run<S: Service>(
     stream: TcpStream,
@@ -249,73 +231,4 @@ async fn answer<S: Service>(
         Reply::Close => Err(format!("{:?} without acks failed", row.key)),
         reply => started(version, reply),
     }
-}
-
-async fn write_answers<S: Service>(
-    mut writer: OwnedWriteHalf,
-    mut pending: mpsc::Receiver<Pending>,
-    service: Arc<S>,
-) {
-    while let Some(next) = pending.recv().await {
-        let (chunks, error, _share) = match next.answer {
-            Answer::Encoded(chunks, error, share) => (chunks, error, share),
-            Answer::Later(response) => {
-                let response = response.await;
-                let error = response.first_error();
-                match response.into_frame(next.api, next.version, next.correlation_id) {
-                    Ok(chunks) => (chunks, error, None),
-                    Err(error) => {
-                        warn!(api = ?next.api, version = next.version, %error, "connection closed");
-                        return;
-                    }
-                }
-            }
-        };
-        let sent: usize = chunks.iter().map(Chunk::len).sum();
-        match timeout(service.limits().idle, send(&mut writer, chunks)).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => {
-                debug!(%error, "connection closed while it was written to");
-                return;
-            }
-            Err(_elapsed) => {
-                debug!("connection closed: the client takes no answers");
-                return;
-            }
-        }
-        service.on_bytes(0, sent);
-        service.on_request_done(next.api, next.received.elapsed(), error);
-    }
-}
-
-async fn send(writer: &mut OwnedWriteHalf, chunks: Vec<Chunk>) -> io::Result<()> {
-    for chunk in chunks {
-        match chunk {
-            Chunk::Bytes(bytes) => writer.write_all(&bytes).await?,
-            Chunk::File(slice) => send_file(writer, &slice).await?,
-        }
-    }
-    Ok(())
-}
-
-/// From the file to the socket inside the kernel, where the disk is a real one.
-async fn send_file(writer: &mut OwnedWriteHalf, slice: &FileSlice) -> io::Result<()> {
-    let Some(file) = slice.file.as_std() else {
-        return writer.write_all(&slice.read()?).await;
-    };
-    let socket: &TcpStream = writer.as_ref();
-    let end = slice.position + slice.len as u64;
-    let mut at = slice.position;
-    while at < end {
-        let left = usize::try_from(end - at).unwrap_or(usize::MAX);
-        let sent = socket
-            .async_io(Interest::WRITABLE, || {
-                Ok(rustix::fs::sendfile(socket, file, Some(&mut at), left)?)
-            })
-            .await?;
-        if sent == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-    }
-    Ok(())
 }

@@ -3,6 +3,7 @@
 //! One seam: a [`service::Service`] answers [`request::Request`]s. Nothing here outlives a connection. Bytes from outside are
 //! walked against Kafka's own message schemas ([`guard`]) before the codec, which believes announced lengths, sees them.
 
+mod answers;
 pub mod api_table;
 mod api_versions;
 mod complaints;

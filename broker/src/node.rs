@@ -30,6 +30,12 @@ use crate::{
 /// Threads that sync: two, so that one slow log does not hold up all.
 const SYNC_THREADS: usize = 2;
 
+/// A log with so many bytes since its last checkpoint gets one: four such logs are read in less than 200 ms.
+const BUSY_LOG_BYTES: u64 = 64 << 20;
+
+/// Such logs are looked for this often.
+const LOOK_FOR_BUSY_LOGS: Duration = Duration::from_secs(1);
+
 /// Removed files whose delay is over are looked for this often.
 const REAP_EVERY: Duration = Duration::from_secs(1);
 
@@ -208,15 +214,23 @@ async fn follow(registry: Arc<Registry>, metadata: Metadata) {
     }
 }
 
+/// All logs every `log.flush.offset.checkpoint.interval.ms`, a busy one more often: a start after a crash reads what is newer.
 async fn checkpoints(registry: Arc<Registry>, every: Duration, mut stopped: watch::Receiver<bool>) {
+    let mut all_at = Instant::now() + every;
     loop {
         tokio::select! {
             biased;
             _ = stopped.wait_for(|stop| *stop) => return,
-            () = tokio::time::sleep(every) => {}
+            () = tokio::time::sleep(every.min(LOOK_FOR_BUSY_LOGS)) => {}
         }
+        let all = Instant::now() >= all_at;
+        if all {
+            all_at = Instant::now() + every;
+        }
+        let least = if all { 0 } else { BUSY_LOG_BYTES };
         let registry = Arc::clone(&registry);
-        if let Err(error) = tokio::task::spawn_blocking(move || registry.checkpoint()).await {
+        let task = move || registry.checkpoint_where(least);
+        if let Err(error) = tokio::task::spawn_blocking(task).await {
             error!(%error, "checkpoints failed");
         }
     }

@@ -271,11 +271,12 @@ impl Registry {
         }
     }
 
-    /// Writes every log's checkpoint: bounds what the next start scans after a crash.
-    pub fn checkpoint(&self) {
+    /// Writes the checkpoint of each log that has this many bytes since its last one: bounds what the next start scans after a
+    /// crash.
+    pub fn checkpoint_where(&self, bytes: u64) {
         let now = self.options.clock.wall();
         for partition in self.online() {
-            if let Err(error) = partition.log().checkpoint(now.0) {
+            if let Err(error) = partition.log().checkpoint_if_long(bytes, now.0) {
                 warn!(topic = %partition.topic, partition = partition.key.index, %error, "checkpoint failed");
             }
         }

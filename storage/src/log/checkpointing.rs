@@ -1,6 +1,9 @@
 //! Writing what lets the next open start where this log is now.
 
-use std::{io, sync::Arc};
+use std::{
+    io,
+    sync::{Arc, atomic::Ordering::Relaxed},
+};
 
 use super::{
     checkpoint_file::{self, Checkpoint},
@@ -18,8 +21,18 @@ impl Log {
         self.write_checkpoint(now_ms)
     }
 
+    /// As [`Self::checkpoint`], where an open after a crash would scan this many bytes or more.
+    pub fn checkpoint_if_long(&self, bytes: u64, now_ms: i64) -> io::Result<()> {
+        if self.uncheckpointed.load(Relaxed) < bytes {
+            return Ok(());
+        }
+        self.checkpoint(now_ms)
+    }
+
     /// Called with `checkpointing` held.
     pub(super) fn write_checkpoint(&self, now_ms: i64) -> io::Result<()> {
+        // What is appended meanwhile counts for the next one; a failed one is not tried again before there is as much again.
+        self.uncheckpointed.store(0, Relaxed);
         let config = *self.config.read();
         let (mark, producers, epochs, closed, active, manifest) = {
             let mut writer = self.writer.lock();

@@ -4,7 +4,10 @@ use std::{
     collections::VecDeque,
     io::{self, IoSlice},
     path::PathBuf,
-    sync::{Arc, Weak},
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
 };
 
 use parking_lot::{Mutex, RwLock};
@@ -62,6 +65,8 @@ pub struct Log {
     pub(super) round: Mutex<()>,
     /// One checkpoint or retention pass at a time: they replace the same files.
     pub(super) checkpointing: Mutex<()>,
+    /// What an open after a crash would scan: bytes since the last checkpoint.
+    pub(super) uncheckpointed: AtomicU64,
     pub(super) segments: RwLock<Arc<Vec<Arc<Segment>>>>,
     pub(super) committed: RwLock<Committed>,
     pub(super) offsets: watch::Sender<Offsets>,
@@ -175,6 +180,7 @@ impl Log {
             writer: Mutex::new(writer),
             round: Mutex::new(()),
             checkpointing: Mutex::new(()),
+            uncheckpointed: AtomicU64::new(report.scanned_bytes),
             segments: RwLock::new(Arc::new(segments)),
             committed: RwLock::new(committed),
             offsets: watch::Sender::new(offsets),
@@ -212,11 +218,13 @@ impl Log {
             });
         }
         let base = writer.next_offset;
+        let len = unit.len_bytes() as u64;
         let written = self
             .roll_if_due(&mut writer, &unit, &config, now_ms)
             .and_then(|()| self.write(&mut writer, unit, base, epoch, config.index_interval_bytes));
         self.tell_of_room(&mut writer, &written);
         written?;
+        self.uncheckpointed.fetch_add(len, Relaxed);
         writer.producers.record(&first, base, now_ms);
         writer.epochs.saw(epoch, base);
         writer.next_offset = base.plus(i64::from(first.last_offset_delta) + 1);

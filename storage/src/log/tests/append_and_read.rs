@@ -315,3 +315,25 @@ fn a_batch_that_was_damaged_after_the_open_is_named() {
         other => panic!("{other:?}"),
     }
 }
+
+/// What a kill leaves to be scanned is what was appended since; below the limit nothing is written.
+#[test]
+fn a_busy_log_is_checkpointed_by_its_bytes() {
+    let disk = empty_disk();
+    let log = open(&disk);
+    append(&log, plain(2, &["a", "b"]));
+    log.checkpoint_if_long(1 << 20, NOW_MS).unwrap();
+    let scanned = |disk: &CrashDisk| {
+        let opened = try_open(disk, LogConfig::default()).unwrap();
+        opened.1.scanned_bytes
+    };
+    let all = scanned(&disk.kill());
+    assert!(all > 0, "no checkpoint was due");
+    log.checkpoint_if_long(all, NOW_MS).unwrap();
+    assert_eq!(scanned(&disk.kill()), 0);
+    append(&log, plain(1, &["c"]));
+    let left = scanned(&disk.kill());
+    assert!(0 < left && left < all);
+    log.checkpoint_if_long(all, NOW_MS).unwrap();
+    assert_eq!(scanned(&disk.kill()), left);
+}

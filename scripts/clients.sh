@@ -1,23 +1,48 @@
 #!/usr/bin/env bash
-# Makes the client suites ready to run: a Python environment and Java's jars, outside the checkout, by what they pin.
+# Makes the client suites ready to run, outside the checkout: a Python environment, Java's classes and jars, the Go program and
+# Node's modules, each under a hash of what it is made of. A toolchain that is missing is named: a desk skips what needs it, CI fails.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 cache="${XDG_CACHE_HOME:-$HOME/.cache}/chronosdb/clients"
-suites=compat-tests/suites
+suites=$PWD/compat-tests/suites
+# Where Go's own archive is unpacked.
+PATH="$PATH:/usr/local/go/bin"
+missing=()
 
-python="$cache/python-$(sha256sum "$suites/python/requirements.txt" | cut -c1-16)"
-if [ ! -f "$python/.done" ]; then
-  python3 -m venv "$python"
-  "$python/bin/pip" install -q --disable-pip-version-check -r "$suites/python/requirements.txt"
-  touch "$python/.done"
-fi
+make_python() {
+  python3 -m venv "$1"
+  "$1/bin/pip" install -q --disable-pip-version-check -r "$suites/python/requirements.txt"
+}
+make_java() {
+  mvn -q -B -f "$suites/java/pom.xml" -DoutputDirectory="$1/deps" dependency:copy-dependencies
+  find "$suites/java/src" -name "*.java" -print0 | xargs -0 javac -d "$1/classes" -cp "$1/deps/*"
+}
+make_go() { go build -C "$suites/go" -o "$1/suite" .; }
+make_node() {
+  cp "$suites"/node/package*.json "$1"
+  npm ci --prefix "$1" --silent --no-audit --no-fund
+}
 
-java="$cache/java-$(find "$suites/java/pom.xml" "$suites/java/src" -type f -print0 | sort -z | xargs -0 cat | sha256sum | cut -c1-16)"
-if [ ! -f "$java/.done" ]; then
-  mkdir -p "$java"
-  mvn -q -B -f "$suites/java/pom.xml" -DoutputDirectory="$java/deps" dependency:copy-dependencies
-  find "$suites/java/src" -name "*.java" -print0 | xargs -0 javac -d "$java/classes" -cp "$java/deps/*"
-  touch "$java/.done"
-fi
-ln -sfn "$python" "$cache/python"
-ln -sfn "$java" "$cache/java"
+prepare() { # prepare NAME TOOLS FILE...: what make_NAME makes of these files
+  local name=$1 tools=$2 tool made; shift 2
+  for tool in $tools; do
+    command -v "$tool" > /dev/null || { missing+=("$name: there is no $tool"); return; }
+  done
+  made="$cache/$name-$(find "$@" -type f -print0 | sort -z | xargs -0 cat | sha256sum | cut -c1-16)"
+  if [ ! -f "$made/.done" ]; then
+    rm -rf "$made" && mkdir -p "$made"
+    "make_$name" "$made"
+    touch "$made/.done"
+  fi
+  ln -sfn "$made" "$cache/$name"
+}
+
+prepare python python3 "$suites/python/requirements.txt"
+prepare java "javac mvn" "$suites/java/pom.xml" "$suites/java/src"
+prepare go go "$suites/go"
+prepare node "node npm" "$suites/node/package-lock.json"
+command -v kcat > /dev/null || missing+=("kcat: there is no kcat")
+
+(( ${#missing[@]} )) || exit 0
+printf 'client suite skipped: %s\n' "${missing[@]}" >&2
+[ -z "${CI:-}" ]

@@ -1,9 +1,10 @@
 """Held records: produced with a deliver-at or deliver-after header, readable when due."""
 
-from confluent_kafka import KafkaError
+from checks import check, equal, equal_lists, now_ms, wait_until
+from driver import Record, Refused
+from produce import CODECS
 
-from cluster import CODECS, check, equal, equal_lists, now_ms
-
+INVALID_RECORD = 87
 # Long enough for plain records to be produced and read on a busy machine before it is over.
 DELAY_MS = 1_500
 # What may lie between a due time and the record's arrival here.
@@ -32,16 +33,26 @@ def check_plain(arrival):
     equal("headers of a plain record", names, [])
 
 
-def one_held_record(cluster):
-    topic = cluster.new_topic()
+def check_at_end(driver, reader, end):
+    """The reader is at the end that the broker tells, and nothing more comes."""
+
+    def arrived():
+        equal_lists("records at the end", reader.poll(0.05), [])
+        return reader.position() == end
+
+    wait_until(f"position {end}", arrived)
+    equal("end offset", driver.offset(reader.partitions[0].topic, "latest"), end)
+
+
+def one_held_record(driver):
+    topic = driver.new_topic()
     created = now_ms() - 1_000
     due = now_ms() + DELAY_MS
-    writer = cluster.writer(topic)
-    with cluster.reader(topic) as reader:
-        writer.send(b"held", key=b"key", timestamp=created, headers=[("mine", b"kept"), *deliver_at(due)])
-        [schedule_id] = writer.offsets()
+    with driver.reader(topic) as reader:
+        held = Record(b"held", b"key", created, [("mine", b"kept"), *deliver_at(due)])
+        [schedule_id] = driver.write(topic, [held])
         equal("schedule id", schedule_id, 0)
-        equal_lists("records before it is due", cluster.read_all(topic), [])
+        equal_lists("records before it is due", reader.poll(0.3), [])
         check(now_ms() < due, "this machine is too slow to look before it is due")
         [fired] = reader.take(1)
         check_fired(fired, due, schedule_id)
@@ -49,51 +60,42 @@ def one_held_record(cluster):
         equal("the producer's own header", fired.header("mine"), "kept")
         equal("chronos-created-at", fired.header("chronos-created-at"), str(created))
         equal("timestamp", fired.timestamp, due)
-    equal("records in the end", len(cluster.read_all(topic)), 1)
+        check_at_end(driver, reader, fired.offset + 1)
 
 
-def mixed_batch(cluster):
-    topic = cluster.new_topic()
+def mixed_batch(driver):
+    topic = driver.new_topic()
     start = now_ms() + DELAY_MS
-    # Nothing is flushed before the last send, so the linger makes one batch of all.
-    writer = cluster.writer(topic, **{"linger.ms": 1_000})
-    dues = {}
-    with cluster.reader(topic) as reader:
-        for i in range(30):
-            if i % 3 == 0:
-                writer.send(b"%d" % i)
-            else:
-                # Later records are due earlier, and each due time has several records.
-                dues[i] = start + 100 * (3 - i // 10)
-                writer.send(b"%d" % i, headers=deliver_at(dues[i]))
-        equal_lists("offsets", writer.offsets(), list(range(30)))
+    # Later records are due earlier, and each due time has several records.
+    dues = {i: start + 100 * (3 - i // 10) for i in range(30) if i % 3}
+    records = [Record(b"%d" % i, headers=deliver_at(dues[i]) if i in dues else []) for i in range(30)]
+    with driver.reader(topic) as reader:
+        equal_lists("offsets", driver.write(topic, records, one_batch=True), list(range(30)))
         plain = reader.take(10)
         equal_lists("plain records", [(a.offset, a.value) for a in plain], [(i, b"%d" % i) for i in range(0, 30, 3)])
         check(plain[-1].at_ms < start, "plain records came only when held ones were due")
         fired = reader.take(20)
-    for arrival in plain:
-        check_plain(arrival)
-    by_due_and_id = sorted(dues, key=lambda i: (dues[i], i))
-    equal_lists("fired records", [int(a.value) for a in fired], by_due_and_id)
-    for arrival, i in zip(fired, by_due_and_id):
-        check_fired(arrival, dues[i], i)
-    equal("records in the end", len(cluster.read_all(topic)), 30)
+        for arrival in plain:
+            check_plain(arrival)
+        by_due_and_id = sorted(dues, key=lambda i: (dues[i], i))
+        equal_lists("fired records", [int(a.value) for a in fired], by_due_and_id)
+        for arrival, i in zip(fired, by_due_and_id):
+            check_fired(arrival, dues[i], i)
+        check_at_end(driver, reader, fired[-1].offset + 1)
 
 
-def every_codec(cluster):
-    topic = cluster.new_topic()
-    due = now_ms() + DELAY_MS
+def every_codec(driver):
+    topic = driver.new_topic()
+    due = now_ms() + DELAY_MS + 1_000
     schedule_ids = {}
     plain = []
     for codec in CODECS:
-        writer = cluster.writer(topic, **{"compression.type": codec, "linger.ms": 1_000})
         values = [f"{codec} {i} ".encode() * 20 for i in range(20)]
-        for i, value in enumerate(values):
-            writer.send(value, headers=deliver_at(due) if i % 2 else [])
-        offsets = writer.offsets()
+        records = [Record(value, headers=deliver_at(due) if i % 2 else []) for i, value in enumerate(values)]
+        offsets = driver.write(topic, records, codec=codec)
         plain += values[::2]
         schedule_ids |= dict(zip(values[1::2], offsets[1::2]))
-    with cluster.reader(topic) as reader:
+    with driver.reader(topic) as reader:
         equal_lists("plain records", [a.value for a in reader.take(len(plain))], plain)
         fired = reader.take(len(schedule_ids))
     equal_lists("fired records", [a.value for a in fired], list(schedule_ids))
@@ -101,15 +103,13 @@ def every_codec(cluster):
         check_fired(arrival, due, schedule_ids[arrival.value])
 
 
-def deliver_after(cluster):
-    topic = cluster.new_topic()
-    writer = cluster.writer(topic)
+def deliver_after(driver):
+    topic = driver.new_topic()
     spellings = [b"1s", b"1000", b"PT1S"]
-    with cluster.reader(topic) as reader:
+    with driver.reader(topic) as reader:
         before = now_ms()
-        for spelling in spellings:
-            writer.send(spelling, headers=[("chronos-deliver-after", spelling)])
-        schedule_ids = writer.offsets()
+        records = [Record(spelling, headers=[("chronos-deliver-after", spelling)]) for spelling in spellings]
+        schedule_ids = driver.write(topic, records)
         after = now_ms()
         fired = {arrival.value: arrival for arrival in reader.take(3)}
     for spelling, schedule_id in zip(spellings, schedule_ids):
@@ -120,40 +120,26 @@ def deliver_after(cluster):
         check_fired(arrival, due, schedule_id)
 
 
-def malformed(cluster):
-    topic = cluster.new_topic()
-    writer = cluster.writer(topic)
-    writer.send(b"refused", headers=[("chronos-deliver-at", b"tomorrow")])
-    [outcome] = writer.outcomes_of_all()
-    check(isinstance(outcome, KafkaError), f"it was accepted at offset {outcome}")
-    equal("error", outcome.name(), "INVALID_RECORD")
-    writer.send(b"accepted")
-    equal("offset of the next record", writer.offsets(), [0])
-    equal_lists("values", [a.value for a in cluster.read_all(topic)], [b"accepted"])
+def malformed(driver):
+    topic = driver.new_topic()
+    [outcome] = driver.produce(topic, [Record(b"refused", headers=[("chronos-deliver-at", b"tomorrow")])])
+    check(isinstance(outcome, Refused), f"it was accepted at offset {outcome}")
+    equal("error", outcome.code, INVALID_RECORD)
+    equal("offset of the next record", driver.write(topic, [b"accepted"]), [0])
+    equal_lists("values", [a.value for a in driver.read_all(topic)], [b"accepted"])
 
 
-def no_lag(cluster):
-    topic = cluster.new_topic()
-    writer = cluster.writer(topic)
+def no_lag(driver):
+    topic = driver.new_topic()
     far = deliver_at(now_ms() + HOUR_MS)
-    for value, headers in [(b"plain", [])] * 5 + [(b"held", far)] * 3:
-        writer.send(value, headers=headers)
-    writer.offsets()
-    with cluster.reader(topic) as reader:
-        equal("records", len(reader.take_all()), 5)
-        check_at_end(reader, 5)
+    driver.write(topic, [Record(b"plain")] * 5 + [Record(b"held", headers=far)] * 3)
+    with driver.reader(topic) as reader:
+        equal_lists("offsets", [a.offset for a in reader.take(5)], list(range(5)))
+        check_at_end(driver, reader, 5)
         # The hole that the held records left is behind the consumer now.
-        writer.send(b"plain")
-        equal("offset after the held records", writer.offsets(), [8])
+        equal("offset after the held records", driver.write(topic, [b"plain"]), [8])
         equal_lists("offsets", [a.offset for a in reader.take(1)], [8])
-        equal_lists("records", reader.take_all(), [])
-        check_at_end(reader, 9)
-
-
-def check_at_end(reader, end):
-    equal("position", reader.position(), end)
-    equal("end reached", reader.ends, {0: end})
-    equal("end offset", reader.watermarks(), (0, end))
+        check_at_end(driver, reader, 9)
 
 
 SCENARIOS = {

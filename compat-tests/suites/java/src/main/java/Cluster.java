@@ -1,12 +1,19 @@
 import java.time.Duration;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.UUID;
+import java.util.concurrent.Callable;
 import java.util.concurrent.ExecutionException;
+import java.util.stream.Collectors;
 import org.apache.kafka.clients.admin.Admin;
+import org.apache.kafka.clients.admin.ConfigEntry;
 import org.apache.kafka.clients.admin.NewTopic;
 import org.apache.kafka.clients.admin.TopicDescription;
+import org.apache.kafka.common.config.ConfigResource;
+import org.apache.kafka.common.errors.ApiException;
 import org.apache.kafka.common.errors.UnknownTopicOrPartitionException;
+import org.apache.kafka.common.protocol.Errors;
 
 /** The broker under test as scenarios see it: new topics, and clients. */
 final class Cluster implements AutoCloseable {
@@ -33,14 +40,45 @@ final class Cluster implements AutoCloseable {
     }
 
     String newTopic(int partitions) throws Exception {
+        return newTopic(partitions, Map.of());
+    }
+
+    String newTopic(int partitions, Map<String, String> configs) throws Exception {
         String topic = newName();
-        create(topic, partitions);
+        create(topic, partitions, configs);
         return topic;
     }
 
-    void create(String topic, int partitions) throws Exception {
-        admin.createTopics(List.of(new NewTopic(topic, partitions, (short) 1))).all().get();
+    /** Asks for a topic, and no more. */
+    Object ask(String topic, int partitions, Map<String, String> configs) throws Exception {
+        return admin.createTopics(List.of(new NewTopic(topic, partitions, (short) 1).configs(configs))).all().get();
+    }
+
+    void create(String topic, int partitions, Map<String, String> configs) throws Exception {
+        ask(topic, partitions, configs);
         Check.waitUntil(topic + " has " + partitions + " partitions", () -> partitions(topic) == partitions);
+    }
+
+    Set<String> topics() throws Exception {
+        return admin.listTopics().names().get();
+    }
+
+    Map<String, ConfigEntry> configs(String topic) throws Exception {
+        ConfigResource resource = new ConfigResource(ConfigResource.Type.TOPIC, topic);
+        return admin.describeConfigs(List.of(resource)).all().get().get(resource).entries().stream()
+                .collect(Collectors.toMap(ConfigEntry::name, entry -> entry));
+    }
+
+    /** Whether an attempt fails with this error of the broker. */
+    void refused(String what, Errors expected, Callable<?> attempt) throws Exception {
+        try {
+            Object answer = attempt.call();
+            throw new AssertionError(what + " was not refused: " + answer);
+        } catch (ExecutionException e) {
+            Check.equal("error of " + what, Errors.forException(e.getCause()), expected);
+        } catch (ApiException e) {
+            Check.equal("error of " + what, Errors.forException(e), expected);
+        }
     }
 
     TopicDescription describe(String topic) throws Exception {

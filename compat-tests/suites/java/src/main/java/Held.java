@@ -22,6 +22,7 @@ final class Held {
 
     static Map<String, Scenario> scenarios() {
         Map<String, Scenario> all = new LinkedHashMap<>();
+        all.put("a fired record is read with its headers", Held::firedRecord);
         all.put("a held record arrives when due and not before", Held::oneHeldRecord);
         all.put("a batch of plain and held records is split", Held::mixedBatch);
         all.put("records are held with every codec", Held::everyCodec);
@@ -46,6 +47,25 @@ final class Held {
     private static void checkPlain(Arrival arrival) {
         List<String> names = arrival.headerNames().stream().filter(n -> n.startsWith("chronos-")).toList();
         Check.equal("headers of a plain record", names, List.of());
+    }
+
+    /** The scenario that every client has: a batch of attribute bit 13, and offsets that are holes. */
+    private static void firedRecord(Cluster cluster) throws Exception {
+        String topic = cluster.newTopic(1);
+        long due = System.currentTimeMillis() + 500;
+        try (Writer writer = cluster.writer(topic); Reader reader = cluster.reader(topic)) {
+            writer.send("first");
+            writer.sendWith(DELIVER_AT, due, "held");
+            writer.send("last");
+            Check.equalLists("offsets", writer.offsets(), List.of(0L, 1L, 2L));
+            List<Arrival> plain = reader.take(2);
+            Check.equalLists("plain records", Arrival.values(plain), List.of("first", "last"));
+            Check.equalLists("offsets of plain records", Arrival.offsets(plain), List.of(0L, 2L));
+            Arrival fired = reader.take(1).get(0);
+            Check.that(fired.offset() >= 3, "it fired at offset " + fired.offset());
+            Check.equal("value", fired.value(), "held");
+            checkFired(fired, due, 1);
+        }
     }
 
     private static void oneHeldRecord(Cluster cluster) throws Exception {

@@ -1,0 +1,182 @@
+"""aiokafka: its loop runs in a thread of its own, and each call waits for its answer."""
+
+import asyncio
+import threading
+from contextlib import contextmanager
+
+import aiokafka
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic, RecordsToDelete
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import BrokerResponseError
+
+import driver
+from checks import PATIENCE_S, now_ms
+from driver import Arrival, Refused
+
+
+@contextmanager
+def refusing():
+    try:
+        yield
+    except BrokerResponseError as error:
+        raise Refused(error.errno, str(error)) from error
+
+
+def refuse(code, text=""):
+    if code:
+        raise Refused(code, text)
+
+
+class Reader(driver.Reader):
+    def __init__(self, run, bootstrap, topic, partitions=1, start="earliest", committed=False, fetch_max=None, wait_ms=100):
+        self.run = run
+        self.run(self._start(bootstrap, topic, partitions, start, committed, fetch_max, wait_ms))
+
+    async def _start(self, bootstrap, topic, partitions, start, committed, fetch_max, wait_ms):
+        start, reset = start if isinstance(start, tuple) else (start, "none")
+        limit = {"max_partition_fetch_bytes": fetch_max} if fetch_max else {}
+        self.consumer = aiokafka.AIOKafkaConsumer(
+            bootstrap_servers=bootstrap,
+            enable_auto_commit=False,
+            auto_offset_reset=reset,
+            fetch_max_wait_ms=wait_ms,
+            isolation_level="read_committed" if committed else "read_uncommitted",
+            **limit,
+        )
+        assigned = [aiokafka.TopicPartition(topic, index) for index in range(partitions)]
+        await self.consumer.start()
+        self.consumer.assign(assigned)
+        if start == "earliest":
+            await self.consumer.seek_to_beginning(*assigned)
+        elif start == "latest":
+            await self.consumer.seek_to_end(*assigned)
+        else:
+            self.consumer.seek(assigned[0], start)
+
+    def close(self):
+        self.run(self.consumer.stop())
+
+    def poll(self, seconds):
+        with refusing():
+            polled = self.run(self.consumer.getmany(timeout_ms=int(seconds * 1000)))
+        return [
+            Arrival(r.value, r.key, r.timestamp, list(r.headers), r.partition, r.offset, now_ms())
+            for records in polled.values()
+            for r in records
+        ]
+
+
+class Driver(driver.Driver):
+    name = "aiokafka"
+    lacks = {"offset of the max timestamp": "aiokafka asks ListOffsets for times, the beginning and the end only"}
+
+    def __init__(self, bootstrap):
+        super().__init__(bootstrap)
+        self.loop = asyncio.new_event_loop()
+        threading.Thread(target=self.loop.run_forever, daemon=True).start()
+        self.run(self._start())
+
+    def run(self, coroutine):
+        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(2 * PATIENCE_S)
+
+    async def _start(self):
+        self.admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap, request_timeout_ms=PATIENCE_S * 1000)
+        await self.admin.start()
+        self.consumer = aiokafka.AIOKafkaConsumer(bootstrap_servers=self.bootstrap, enable_auto_commit=False)
+        await self.consumer.start()
+
+    def close(self):
+        self.run(self.admin.close())
+        self.run(self.consumer.stop())
+        self.loop.call_soon_threadsafe(self.loop.stop)
+
+    def create(self, topic, partitions, configs):
+        answer = self.run(self.admin.create_topics([NewTopic(topic, partitions, 1, topic_configs=configs)]))
+        for _, code, *text in answer.topic_errors:
+            refuse(code, text)
+
+    def delete(self, topic):
+        for _, code in self.run(self.admin.delete_topics([topic])).topic_error_codes:
+            refuse(code)
+
+    def grow(self, topic, count):
+        with refusing():
+            self.run(self.admin.create_partitions({topic: NewPartitions(count)}))
+
+    def delete_records(self, topic, before):
+        with refusing():
+            self.run(self.admin.delete_records({aiokafka.TopicPartition(topic, 0): RecordsToDelete(before)}))
+
+    def topics(self):
+        return self.run(self.admin.list_topics())
+
+    def describe(self, topic):
+        # It has no way to ask for one topic without creating it.
+        found = [t for t in self.run(self.admin.describe_topics()) if t["topic"] == topic]
+        if not found:
+            raise Refused(driver.UNKNOWN_TOPIC_OR_PARTITION)
+        refuse(found[0]["error_code"])
+        partitions = sorted(found[0]["partitions"], key=lambda p: p["partition"])
+        return [(p["leader"], p["replicas"], p["isr"]) for p in partitions]
+
+    def cluster(self):
+        found = self.run(self.admin.describe_cluster())
+        nodes = [(b["node_id"], b["host"], b["port"]) for b in found["brokers"]]
+        return found["cluster_id"], found["controller_id"], nodes
+
+    def configs(self, topic):
+        [answer] = self.run(self.admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic)]))
+        [(code, text, _, _, entries)] = answer.resources
+        refuse(code, text)
+        # Name, value, read-only, source, ...
+        return {entry[0]: (entry[1], entry[3]) for entry in entries}
+
+    def alter(self, topic, configs, dropped):
+        # AlterConfigs, not the incremental one: what is not named is dropped.
+        [answer] = self.run(self.admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, configs)]))
+        for code, text, *_ in answer.resources:
+            refuse(code, text)
+
+    def offset(self, topic, at):
+        partition = aiokafka.TopicPartition(topic, 0)
+        with refusing():
+            if at == "earliest":
+                return self.run(self.consumer.beginning_offsets([partition]))[partition]
+            if at == "latest":
+                return self.run(self.consumer.end_offsets([partition]))[partition]
+            found = self.run(self.consumer.offsets_for_times({partition: at}))[partition]
+        return found and found.offset
+
+    def produce(self, topic, records, **options):
+        return self.run(self._produce(topic, records, **options))
+
+    async def _produce(
+        self, topic, records, codec="none", acks="all", idempotent=False, one_batch=False, batch_max=None, request_max=None
+    ):
+        config = {"max_request_size": request_max} if request_max else {}
+        if batch_max:
+            # The client counts bytes; these records take about 20 each.
+            config["max_batch_size"] = batch_max * 20
+        async with aiokafka.AIOKafkaProducer(
+            bootstrap_servers=self.bootstrap,
+            compression_type=None if codec == "none" else codec,
+            acks=acks if acks == "all" else int(acks),
+            enable_idempotence=idempotent,
+            linger_ms=300 if one_batch else 5,
+            request_timeout_ms=PATIENCE_S * 1000,
+            **config,
+        ) as producer:
+            sent = [await producer.send(topic, r.value, r.key, r.partition, r.timestamp, r.headers) for r in records]
+            return [await self._outcome(future) for future in sent]
+
+    async def _outcome(self, future):
+        try:
+            with refusing():
+                answer = await future
+                # acks 0 has none.
+                return answer and answer.offset
+        except Refused as error:
+            return error
+
+    def reader(self, topic, **options):
+        return Reader(self.run, self.bootstrap, topic, **options)

@@ -1,0 +1,157 @@
+"""kafka-python."""
+
+from contextlib import contextmanager
+
+import kafka
+from kafka.admin import ConfigResource, ConfigResourceType, OffsetSpec
+from kafka.errors import BrokerResponseError
+
+import driver
+from checks import PATIENCE_S, now_ms
+from driver import Arrival, Refused
+
+
+@contextmanager
+def refusing():
+    try:
+        yield
+    except BrokerResponseError as error:
+        raise Refused(error.errno, str(error)) from error
+
+
+class Reader(driver.Reader):
+    def __init__(self, bootstrap, topic, partitions=1, start="earliest", committed=False, fetch_max=None, wait_ms=100):
+        start, reset = start if isinstance(start, tuple) else (start, "none")
+        limit = {"max_partition_fetch_bytes": fetch_max} if fetch_max else {}
+        self.consumer = kafka.KafkaConsumer(
+            bootstrap_servers=bootstrap,
+            enable_auto_commit=False,
+            auto_offset_reset=reset,
+            fetch_max_wait_ms=wait_ms,
+            isolation_level="read_committed" if committed else "read_uncommitted",
+            **limit,
+        )
+        assigned = [kafka.TopicPartition(topic, index) for index in range(partitions)]
+        self.consumer.assign(assigned)
+        if start == "earliest":
+            self.consumer.seek_to_beginning(*assigned)
+        elif start == "latest":
+            self.consumer.seek_to_end(*assigned)
+        else:
+            self.consumer.seek(assigned[0], start)
+
+    def close(self):
+        self.consumer.close()
+
+    def poll(self, seconds):
+        with refusing():
+            polled = self.consumer.poll(int(seconds * 1000))
+        return [
+            Arrival(r.value, r.key, r.timestamp, r.headers, r.partition, r.offset, now_ms())
+            for records in polled.values()
+            for r in records
+        ]
+
+
+class Driver(driver.Driver):
+    name = "kafka_python"
+    cannot = {"null header"}
+
+    def __init__(self, bootstrap):
+        super().__init__(bootstrap)
+        self.admin = kafka.KafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=PATIENCE_S * 1000)
+
+    def close(self):
+        self.admin.close()
+
+    def create(self, topic, partitions, configs):
+        with refusing():
+            self.admin.create_topics(
+                {topic: {"num_partitions": partitions, "replication_factor": 1, "configs": configs}}
+            )
+
+    def delete(self, topic):
+        with refusing():
+            self.admin.delete_topics([topic])
+
+    def grow(self, topic, count):
+        with refusing():
+            self.admin.create_partitions({topic: count})
+
+    def delete_records(self, topic, before):
+        with refusing():
+            self.admin.delete_records({kafka.TopicPartition(topic, 0): before})
+
+    def topics(self):
+        return self.admin.list_topics()
+
+    def describe(self, topic):
+        [found] = self.admin.describe_topics([topic])
+        if found["error_code"]:
+            raise Refused(found["error_code"])
+        partitions = sorted(found["partitions"], key=lambda p: p["partition_index"])
+        return [(p["leader_id"], p["replica_nodes"], p["isr_nodes"]) for p in partitions]
+
+    def cluster(self):
+        found = self.admin.describe_cluster()
+        nodes = [(b["broker_id"], b["host"], b["port"]) for b in found["brokers"]]
+        return found["cluster_id"], found["controller_id"], nodes
+
+    def configs(self, topic):
+        resource = ConfigResource(ConfigResourceType.TOPIC, topic)
+        found = self.admin.describe_configs([resource], config_filter="all")["topic"][topic]
+        sources = {"DYNAMIC_TOPIC_CONFIG": driver.DYNAMIC_TOPIC_CONFIG, "DEFAULT_CONFIG": driver.DEFAULT_CONFIG}
+        return {name: (c["value"], sources.get(c["config_source"])) for name, c in found.items()}
+
+    def alter(self, topic, configs, dropped):
+        # Told to be incremental: it would choose so itself, and fall back silently.
+        if configs:
+            self._altered(self.admin.alter_configs, topic, configs)
+        if dropped:
+            self._altered(self.admin.reset_configs, topic, dropped)
+
+    def _altered(self, change, topic, configs):
+        resource = ConfigResource(ConfigResourceType.TOPIC, topic, configs)
+        answer = change([resource], incremental=True)["topic"][topic]
+        if answer != "OK":
+            raise AssertionError(answer)
+
+    def offset(self, topic, at):
+        named = {"earliest": OffsetSpec.EARLIEST, "latest": OffsetSpec.LATEST, "max": OffsetSpec.MAX_TIMESTAMP}
+        partition = kafka.TopicPartition(topic, 0)
+        with refusing():
+            found = self.admin.list_partition_offsets({partition: named.get(at, at)})[partition].offset
+        return None if found < 0 else found
+
+    def produce(
+        self, topic, records, codec="none", acks="all", idempotent=False, one_batch=False, batch_max=None, request_max=None
+    ):
+        config = {"max_request_size": request_max} if request_max else {}
+        if batch_max:
+            # The client counts bytes; these records take about 20 each.
+            config["batch_size"] = batch_max * 20
+        producer = kafka.KafkaProducer(
+            bootstrap_servers=self.bootstrap,
+            compression_type=None if codec == "none" else codec,
+            acks=acks if acks == "all" else int(acks),
+            enable_idempotence=idempotent,
+            linger_ms=300 if one_batch else 5,
+            delivery_timeout_ms=PATIENCE_S * 1000,
+            request_timeout_ms=PATIENCE_S * 500,
+            **config,
+        )
+        try:
+            sent = [producer.send(topic, r.value, r.key, r.headers, r.partition, r.timestamp) for r in records]
+            return [self._outcome(future) for future in sent]
+        finally:
+            producer.close(PATIENCE_S)
+
+    def _outcome(self, future):
+        try:
+            with refusing():
+                return future.get(PATIENCE_S).offset
+        except Refused as error:
+            return error
+
+    def reader(self, topic, **options):
+        return Reader(self.bootstrap, topic, **options)

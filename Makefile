@@ -49,10 +49,16 @@ bench: build ## us and Apache Kafka 4.3.1 in turn, three rounds: rates, latencie
 	@scripts/packages.sh tests
 	$(call timed,bench,scripts/bench.sh)
 
+fuzz-smoke: packages ## each fuzz target for 20 seconds
+	$(call timed,fuzz,scripts/fuzz.sh smoke)
+
+fuzz: packages ## each fuzz target ten million times
+	$(call timed,fuzz,scripts/fuzz.sh long)
+
 fix: ## format, and let clippy mend what it can
 	@$(ENV) cargo fmt --all; cargo clippy --workspace --all-targets --fix --allow-dirty --allow-staged
 
 clean: ## remove what was built here; RocksDB's build outside the checkout stays
 	cargo clean
 
-.PHONY: help packages build run demo verify test soak oracle bench fix clean
+.PHONY: help packages build run demo verify test soak oracle bench fuzz-smoke fuzz fix clean

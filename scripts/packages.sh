@@ -56,6 +56,9 @@ case ${1:?build, tools or tests} in
     need python3-venv python3 -c 'import ensurepip, venv'
     need openjdk-17-jdk-headless has javac
     need maven has mvn
+    PATH="$PATH:/usr/local/go/bin" need golang-go has go
+    need nodejs has node
+    need npm has npm
     need strace has strace
     need e2fsprogs has mkfs.ext4
     need curl has curl

@@ -53,12 +53,6 @@ pub fn python() -> anyhow::Result<PathBuf> {
     clients("python/bin/python")
 }
 
-/// What `scripts/clients.sh` made: the classes and jars of the Java suite.
-pub fn java_class_path() -> anyhow::Result<String> {
-    let java = clients("java")?;
-    Ok(format!("{0}/classes:{0}/deps/*", java.display()))
-}
-
 /// An error says what to run; in CI it fails the test, on a desk the test names what it skips.
 fn clients(path: &str) -> anyhow::Result<PathBuf> {
     let cache = std::env::var_os("XDG_CACHE_HOME").map_or_else(

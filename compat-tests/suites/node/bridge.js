@@ -1,0 +1,170 @@
+// KafkaJS for the Python scenarios: a command a line in, an answer a line out, both JSON, bytes in base64.
+//   node bridge.js BOOTSTRAP       {"id": 1, "call": "create", "args": {...}} -> {"id": 1, "ok": ...} or {"id": 1, "code": ..., "text": ...}
+// KafkaJS reads only as a member of a group, so `fetch` calls the client's own Broker and Batch, as its consumer does.
+'use strict'
+
+const readline = require('readline')
+const { Kafka, CompressionTypes, CompressionCodecs, Partitioners, logLevel } = require('kafkajs')
+const Batch = require('kafkajs/src/consumer/batch')
+const zstd = require('@bokuweb/zstd-wasm')
+const lz4 = require('lz4js')
+
+CompressionCodecs[CompressionTypes.Snappy] = require('kafkajs-snappy')
+CompressionCodecs[CompressionTypes.LZ4] = () => ({
+  compress: async encoder => Buffer.from(lz4.compress(encoder.buffer)),
+  decompress: async buffer => Buffer.from(lz4.decompress(buffer)),
+})
+CompressionCodecs[CompressionTypes.ZSTD] = () => ({
+  compress: async encoder => Buffer.from(zstd.compress(encoder.buffer, 3)),
+  decompress: async buffer => Buffer.from(zstd.decompress(buffer)),
+})
+
+const CODECS = { none: 'None', gzip: 'GZIP', snappy: 'Snappy', lz4: 'LZ4', zstd: 'ZSTD' }
+const TOPIC = 2
+const kafka = new Kafka({
+  clientId: 'suite',
+  brokers: [process.argv[2]],
+  logLevel: logLevel.NOTHING,
+  retry: { retries: 2, initialRetryTime: 100 },
+})
+const admin = kafka.admin()
+const bytes = text => (text === null ? null : Buffer.from(text, 'base64'))
+const text = buffer => (buffer === null || buffer === undefined ? null : buffer.toString('base64'))
+
+// The client's own Broker for a topic's leader: there is one node.
+const createCluster = Object.getOwnPropertySymbols(kafka).find(s => s.description === 'private:Kafka:createCluster')
+let cluster
+async function broker(topic) {
+  if (cluster === undefined) {
+    cluster = kafka[createCluster]({ allowAutoTopicCreation: false })
+    await cluster.connect()
+  }
+  await cluster.addTargetTopic(topic)
+  const [leader] = Object.keys(cluster.findLeaderForPartitions(topic, [0]))
+  return cluster.findBroker({ nodeId: leader })
+}
+
+// Repeated headers are an array in KafkaJS.
+function headersToClient(pairs) {
+  const headers = {}
+  for (const [name, value] of pairs) {
+    if (name in headers) headers[name] = [].concat(headers[name], [bytes(value)])
+    else headers[name] = bytes(value)
+  }
+  return headers
+}
+const headersFromClient = headers =>
+  Object.entries(headers || {}).flatMap(([name, values]) => [].concat(values).map(value => [name, text(value)]))
+
+const calls = {
+  create: ({ topic, partitions, configs }) =>
+    admin.createTopics({
+      topics: [{
+        topic,
+        numPartitions: partitions,
+        replicationFactor: 1,
+        configEntries: Object.entries(configs).map(([name, value]) => ({ name, value })),
+      }],
+    }).then(made => {
+      // KafkaJS answers false, not an error, where the topic is there.
+      if (!made) throw Object.assign(new Error('the topic exists'), { code: 36 })
+    }),
+  delete: ({ topic }) => admin.deleteTopics({ topics: [topic] }),
+  grow: ({ topic, count }) => admin.createPartitions({ topicPartitions: [{ topic, count }] }),
+  deleteRecords: ({ topic, before }) =>
+    admin.deleteTopicRecords({ topic, partitions: [{ partition: 0, offset: String(before) }] }),
+  topics: () => admin.listTopics(),
+  describe: async ({ topic }) => {
+    const { topics } = await admin.fetchTopicMetadata({ topics: [topic] })
+    return topics[0].partitions
+      .sort((a, b) => a.partitionId - b.partitionId)
+      .map(p => [p.leader, p.replicas, p.isr])
+  },
+  cluster: async () => {
+    const { clusterId, controller, brokers } = await admin.describeCluster()
+    return [clusterId, controller, brokers.map(b => [b.nodeId, b.host, b.port])]
+  },
+  configs: async ({ topic }) => {
+    const { resources } = await admin.describeConfigs({ includeSynonyms: false, resources: [{ type: TOPIC, name: topic }] })
+    return Object.fromEntries(resources[0].configEntries.map(e => [e.configName, [e.configValue, e.configSource]]))
+  },
+  alter: ({ topic, configs }) =>
+    admin.alterConfigs({
+      validateOnly: false,
+      resources: [{ type: TOPIC, name: topic, configEntries: Object.entries(configs).map(([name, value]) => ({ name, value })) }],
+    }),
+  offset: async ({ topic, time }) => {
+    const leader = await broker(topic)
+    const topics = [{ topic, partitions: [{ partition: 0, timestamp: time }] }]
+    const { responses } = await leader.listOffsets({ replicaId: -1, isolationLevel: 0, topics })
+    return Number(responses[0].partitions[0].offset)
+  },
+  produce: async ({ topic, records, codec, acks, idempotent, batchMax }) => {
+    const producer = kafka.producer({ idempotent, createPartitioner: Partitioners.DefaultPartitioner })
+    await producer.connect()
+    try {
+      const outcomes = []
+      for (let at = 0; at < records.length; at += batchMax) {
+        const some = records.slice(at, at + batchMax)
+        const messages = some.map(r => ({
+          key: bytes(r.key),
+          value: bytes(r.value),
+          partition: r.partition,
+          timestamp: r.timestamp === null ? undefined : String(r.timestamp),
+          headers: headersToClient(r.headers),
+        }))
+        const answers = await producer.send({ topic, messages, acks, compression: CompressionTypes[CODECS[codec]] })
+        const next = Object.fromEntries((answers || []).map(a => [a.partition, Number(a.baseOffset)]))
+        outcomes.push(...some.map(r => (acks === 0 ? null : next[r.partition]++)))
+      }
+      return outcomes
+    } finally {
+      await producer.disconnect()
+    }
+  },
+  fetch: async ({ topic, positions, maxBytes, waitMs, committed }) => {
+    const leader = await broker(topic)
+    const partitions = positions.map(([partition, offset]) => ({ partition, fetchOffset: String(offset), maxBytes }))
+    const { responses } = await leader.fetch({
+      replicaId: -1,
+      isolationLevel: committed ? 1 : 0,
+      maxWaitTime: waitMs,
+      maxBytes: maxBytes * 4,
+      topics: [{ topic, partitions }],
+    })
+    const at = Object.fromEntries(positions)
+    return responses.flatMap(r => r.partitions).flatMap(p =>
+      new Batch(topic, String(at[p.partition]), p).messages.map(m => ({
+        partition: p.partition,
+        offset: Number(m.offset),
+        timestamp: Number(m.timestamp),
+        key: text(m.key),
+        value: text(m.value),
+        headers: headersFromClient(m.headers),
+      }))
+    )
+  },
+}
+
+// The broker's error, which KafkaJS wraps: in what it gave up to retry, or in what several topics or partitions answered.
+function protocolError(error) {
+  const inner = [error.cause, error.originalError, ...(error.errors || []), ...(error.partitions || []).map(p => p.error)]
+  return error.code !== undefined && typeof error.code === 'number' ? error : inner.filter(Boolean).map(protocolError).find(Boolean)
+}
+
+const say = answer => process.stdout.write(JSON.stringify(answer) + '\n')
+
+async function main() {
+  await zstd.init()
+  await admin.connect()
+  for await (const line of readline.createInterface({ input: process.stdin })) {
+    const { id, call, args } = JSON.parse(line)
+    calls[call](args).then(
+      ok => say({ id, ok: ok === undefined ? null : ok }),
+      error => say({ id, code: (protocolError(error) || { code: -1 }).code, text: String(error.message) })
+    )
+  }
+  process.exit(0)
+}
+
+main()

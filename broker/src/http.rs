@@ -6,7 +6,10 @@ use axum::{Json, Router, extract::State, http::StatusCode, response::IntoRespons
 use serde_json::json;
 use tokio::{net::TcpListener, sync::watch};
 
-use crate::{partition::Registry, telemetry::Metrics};
+use crate::{
+    partition::Registry,
+    telemetry::{LogFacts, Metrics},
+};
 
 /// What the pages show.
 #[derive(Clone)]
@@ -48,11 +51,12 @@ pub async fn serve(
 
 async fn metrics(State(state): State<HttpState>) -> impl IntoResponse {
     let online = state.registry.online();
-    state.metrics.logs(
-        online
-            .iter()
-            .map(|p| (&*p.topic, p.log().size_bytes(), p.pending_records())),
-    );
+    state.metrics.logs(online.iter().map(|p| LogFacts {
+        topic: &p.topic,
+        bytes: p.log().size_bytes(),
+        pinned_bytes: p.pinned_bytes(),
+        pending: p.pending_records(),
+    }));
     match state.metrics.encode() {
         Ok(text) => (
             StatusCode::OK,

@@ -51,6 +51,10 @@ pub trait DiskFile: Send + Sync + Debug {
     fn sync_data(&self) -> io::Result<()>;
     /// Cuts or extends the file.
     fn set_len(&self, len: u64) -> io::Result<()>;
+    /// Room for bytes that are written soon, beyond the size as well; the size stays.
+    fn allocate(&self, _position: u64, _len: u64) -> io::Result<()> {
+        Ok(())
+    }
     /// Its size.
     fn len(&self) -> io::Result<u64>;
     /// Whether it has no bytes.
@@ -151,6 +155,11 @@ impl DiskFile for RealFile {
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.0.set_len(len)
+    }
+
+    fn allocate(&self, position: u64, len: u64) -> io::Result<()> {
+        let flags = rustix::fs::FallocateFlags::KEEP_SIZE;
+        Ok(rustix::fs::fallocate(&self.0, flags, position, len)?)
     }
 
     fn len(&self) -> io::Result<u64> {

@@ -77,6 +77,19 @@ impl TopicMetrics {
     }
 }
 
+/// One partition's share of what [`Metrics::logs`] tells.
+#[derive(Clone, Copy, Debug)]
+pub struct LogFacts<'a> {
+    /// Its topic.
+    pub topic: &'a str,
+    /// Bytes of its segments.
+    pub bytes: u64,
+    /// Those of them that only held records keep.
+    pub pinned_bytes: u64,
+    /// Held records not yet fired.
+    pub pending: usize,
+}
+
 /// All metrics of a node.
 #[derive(Debug)]
 pub struct Metrics {
@@ -93,6 +106,7 @@ pub struct Metrics {
     connections: IntGauge,
     fsync_seconds: Histogram,
     log_bytes: IntGauge,
+    pinned_bytes: IntGauge,
     pending: IntGaugeVec,
     accepted: IntCounterVec,
     delivered: IntCounterVec,
@@ -161,6 +175,10 @@ impl Metrics {
                 seconds.clone(),
             )?,
             log_bytes: r.gauge("chronos_log_size_bytes", "Bytes of all segments.")?,
+            pinned_bytes: r.gauge(
+                "chronos_schedule_pinned_bytes",
+                "Bytes that retention gave up, and that held records keep on the disk.",
+            )?,
             pending: r.gauges(
                 "chronos_schedule_pending_messages",
                 "Held records not yet fired.",
@@ -256,20 +274,23 @@ impl Metrics {
         }
     }
 
-    /// Bytes and pending records of all logs, read when somebody asks.
-    pub fn logs<'a>(&self, logs: impl Iterator<Item = (&'a str, u64, usize)>) {
-        let mut bytes = 0;
+    /// What all logs hold, read when somebody asks.
+    pub fn logs<'a>(&self, logs: impl Iterator<Item = LogFacts<'a>>) {
+        let (mut bytes, mut pinned) = (0, 0);
         self.pending.reset();
-        for (topic, size, pending) in logs {
-            bytes += size;
-            if pending > 0 {
-                let pending = i64::try_from(pending).unwrap_or(i64::MAX);
+        for log in logs {
+            bytes += log.bytes;
+            pinned += log.pinned_bytes;
+            if log.pending > 0 {
+                let pending = i64::try_from(log.pending).unwrap_or(i64::MAX);
                 self.pending
-                    .with_label_values(&[&self.label(topic)])
+                    .with_label_values(&[&self.label(log.topic)])
                     .add(pending);
             }
         }
         self.log_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+        self.pinned_bytes
+            .set(i64::try_from(pinned).unwrap_or(i64::MAX));
     }
 
     /// The text that Prometheus scrapes.

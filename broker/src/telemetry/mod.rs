@@ -4,4 +4,4 @@ mod logs;
 mod metrics;
 
 pub use logs::{LEVELS, Loggers};
-pub use metrics::{Metrics, TopicMetrics};
+pub use metrics::{LogFacts, Metrics, TopicMetrics};

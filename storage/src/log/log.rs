@@ -21,6 +21,7 @@ use super::{
     producer_state::{ProducerInfo, Producers, Verdict},
     recovery::{self, Recovered, RecoveryReport},
     retention::Condemned,
+    room,
     segment::{SEGMENT_HEADER_LEN, Segment},
     syncer::Syncer,
     unit::{Appended, Unit},
@@ -90,6 +91,8 @@ pub(super) struct Writer {
     pub(super) log_start: Offset,
     pub(super) next_offset: Offset,
     pub(super) visible_end: Offset,
+    /// Up to where the active segment's file has room on the disk.
+    pub(super) allocated: u64,
     /// Time of the first append to the active segment.
     pub(super) active_since_ms: Option<i64>,
     /// Ends of units that are not committed yet, in order.
@@ -155,6 +158,7 @@ impl Log {
             log_start,
             next_offset,
             visible_end,
+            allocated: 0,
             active_since_ms: has_batches.then_some(active.created_ms),
             active,
             marks: VecDeque::new(),
@@ -221,7 +225,10 @@ impl Log {
         let len = unit.len_bytes() as u64;
         let written = self
             .roll_if_due(&mut writer, &unit, &config, now_ms)
-            .and_then(|()| self.write(&mut writer, unit, base, epoch, config.index_interval_bytes));
+            .and_then(|()| {
+                room::make(&mut writer, len, u64::from(config.segment_bytes));
+                self.write(&mut writer, unit, base, epoch, config.index_interval_bytes)
+            });
         self.tell_of_room(&mut writer, &written);
         written?;
         self.uncheckpointed.fetch_add(len, Relaxed);
@@ -315,6 +322,7 @@ impl Log {
     /// A clean end: synced and checkpointed; appends are refused from here on.
     pub fn close(&self, now_ms: i64) -> io::Result<()> {
         self.checkpoint(now_ms)?;
+        room::give_back(&mut self.writer.lock())?;
         self.abandon();
         Ok(())
     }
@@ -381,6 +389,7 @@ impl Log {
             .filter(|slice| !slice.is_empty())
             .collect();
         if let Err(cause) = writer.active.file.write_all_at(&mut slices, position) {
+            writer.allocated = 0;
             if let Err(cause) = writer.active.file.set_len(position) {
                 // What is behind the end now is nobody's: recovery would read it.
                 self.poison(writer, format!("cutting a failed append: {cause}"));

@@ -30,6 +30,7 @@ mod read;
 mod recovery;
 mod retention;
 mod roll;
+mod room;
 mod scan;
 mod segment;
 mod segment_index;

@@ -12,6 +12,7 @@ use super::{
     config::LogConfig,
     error::AppendError,
     log::{Log, Writer, full_or_io},
+    room,
     segment::{SEGMENT_HEADER_LEN, Segment, SegmentHeader, file_name},
     segment_index::SegmentIndex,
     unit::Unit,
@@ -44,6 +45,9 @@ impl Log {
 
     /// Closes the active segment.
     pub(super) fn roll(&self, writer: &mut Writer, now_ms: i64) -> Result<(), AppendError> {
+        if let Err(cause) = room::give_back(writer) {
+            return Err(full_or_io(cause));
+        }
         // Recovery takes a bad place before the last segment for damage: no segment may be there behind a torn one.
         if let Err(cause) = writer.active.file.sync_data() {
             let why = sync_failed(&writer.active, &cause);
@@ -62,6 +66,7 @@ impl Log {
         };
         let closed = std::mem::replace(&mut writer.active, Arc::clone(&next));
         writer.unindexed.push(closed);
+        writer.allocated = 0;
         writer.active_since_ms = None;
         let mut segments = self.segments.write();
         let mut list = Vec::clone(&segments);

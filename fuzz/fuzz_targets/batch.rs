@@ -31,7 +31,7 @@ fuzz_target!(|data: &[u8]| {
     {
         let decoded = records::decode(&checked.batch).expect("what is accepted can be read");
         assert_eq!(decoded.len(), usize::try_from(checked.batch.header.records_count).unwrap());
-        let _ = records::first_record_at_or_after(&checked.batch, NOW_MS);
+        let _ = records::first_record_at_or_after(&checked.batch, NOW_MS, 0);
         let _ = records::first_record_with_max_timestamp(&checked.batch);
     }
 });

@@ -65,7 +65,7 @@ def main():
     parser.add_argument("bootstrap")
     parser.add_argument("--only", default="")
     parser.add_argument("clients", nargs="*", metavar="CLIENT", help=", ".join(CLIENTS))
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()
     for client in options.clients:
         if client not in CLIENTS:
             parser.error(f"no such client: {client}")

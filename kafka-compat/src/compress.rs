@@ -70,7 +70,10 @@ pub fn decompress(codec: u8, bytes: &Bytes, cap: usize) -> Result<Bytes, Compres
         0 => Ok(bytes.clone()),
         1 => read_capped(flate2::read::MultiGzDecoder::new(&bytes[..]), cap),
         2 => snappy(bytes, cap),
-        3 => read_capped(lz4::Decoder::new(&bytes[..]).map_err(broken)?, cap),
+        3 => {
+            check_lz4(bytes)?;
+            read_capped(lz4::Decoder::new(&bytes[..]).map_err(broken)?, cap)
+        }
         4 => read_capped(zstd::Decoder::new(&bytes[..]).map_err(broken)?, cap),
         other => Err(CompressError::Codec(other)),
     }
@@ -153,6 +156,19 @@ fn snappy_block(block: &[u8], cap: usize) -> Result<Vec<u8>, CompressError> {
         .map_err(broken)
 }
 
+/// Java's clients read only frames whose blocks are independent, so a broker that takes others would strand its consumers.
+/// Source: Apache Kafka, `Lz4BlockInputStream`.
+fn check_lz4(frame: &[u8]) -> Result<(), CompressError> {
+    const FLAGS_AT: usize = 4;
+    const INDEPENDENT: u8 = 1 << 5;
+    match frame.get(FLAGS_AT) {
+        Some(flags) if flags & INDEPENDENT == 0 => {
+            Err(broken("lz4 blocks that depend on one another"))
+        }
+        _ => Ok(()),
+    }
+}
+
 fn broken(error: impl std::fmt::Display) -> CompressError {
     CompressError::Broken(error.to_string())
 }
@@ -199,6 +215,23 @@ mod tests {
     fn snappy_without_framing_is_read() {
         let packed = snap::raw::Encoder::new().compress_vec(b"hello").unwrap();
         assert_eq!(decompress(2, &packed.into(), 9).unwrap(), &b"hello"[..]);
+    }
+
+    #[test]
+    fn lz4_blocks_that_depend_on_one_another_are_refused_as_kafka_does() {
+        let written = |mode| {
+            let mut w = lz4::EncoderBuilder::new()
+                .block_mode(mode)
+                .build(Vec::new())
+                .unwrap();
+            w.write_all(b"plain").unwrap();
+            let (bytes, result) = w.finish();
+            result.unwrap();
+            decompress(3, &bytes.into(), 99)
+        };
+        assert_eq!(&written(lz4::BlockMode::Independent).unwrap()[..], b"plain");
+        let refused = written(lz4::BlockMode::Linked).unwrap_err().to_string();
+        assert_eq!(refused, "lz4 blocks that depend on one another");
     }
 
     #[test]

@@ -8,10 +8,17 @@ const { Kafka, CompressionTypes, CompressionCodecs, Partitioners, logLevel } = r
 const Batch = require('kafkajs/src/consumer/batch')
 const zstd = require('@bokuweb/zstd-wasm')
 const lz4 = require('lz4js')
+const xxhash = require('lz4js/xxh32')
 
 CompressionCodecs[CompressionTypes.Snappy] = require('kafkajs-snappy')
+// One block depends on no other, but lz4js does not say so, and Kafka reads only frames that do: the flag, and the header's checksum.
+function independent(frame) {
+  frame[4] |= 0x20
+  frame[6] = (xxhash.hash(0, frame, 4, 2) >>> 8) & 0xff
+  return frame
+}
 CompressionCodecs[CompressionTypes.LZ4] = () => ({
-  compress: async encoder => Buffer.from(lz4.compress(encoder.buffer)),
+  compress: async encoder => independent(Buffer.from(lz4.compress(encoder.buffer))),
   decompress: async buffer => Buffer.from(lz4.decompress(buffer)),
 })
 CompressionCodecs[CompressionTypes.ZSTD] = () => ({

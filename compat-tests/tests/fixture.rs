@@ -12,7 +12,7 @@ use std::{
 use compat_tests::{client, cluster::Broker, tool};
 use rdkafka::producer::FutureRecord;
 
-const RELEASES: [&str; 1] = ["v0.1.0"];
+const RELEASES: [&str; 2] = ["v0.1.0", "v0.1.0-data-plane"];
 /// The year 2100: this one waits in every run of this test.
 const FAR: i64 = 4_102_444_800_000;
 const PATIENCE: Duration = Duration::from_secs(10);

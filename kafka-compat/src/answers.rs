@@ -4,6 +4,7 @@ use std::{future::Future, io, pin::Pin, sync::Arc};
 
 use futures::FutureExt;
 use kafka_protocol::messages::ApiKey;
+use rustix::net::SendFlags;
 use storage::log::{Chunk, FileSlice};
 use tokio::{
     io::{AsyncWriteExt, Interest},
@@ -146,7 +147,7 @@ async fn send(
                 writer.write_all(&bytes).await?;
             }
             Chunk::File(slice) => {
-                flush(writer, small).await?;
+                flush_with_more(writer, small).await?;
                 send_file(writer, &slice).await?;
             }
         }
@@ -160,6 +161,19 @@ async fn flush(writer: &mut OwnedWriteHalf, small: &mut Vec<u8>) -> io::Result<(
         writer.write_all(small).await?;
         small.clear();
     }
+    Ok(())
+}
+
+/// Sends what leads a slice of a file in the packets of that slice: alone it would wake the client for a few bytes.
+async fn flush_with_more(writer: &mut OwnedWriteHalf, small: &mut Vec<u8>) -> io::Result<()> {
+    let socket: &TcpStream = writer.as_ref();
+    let mut sent = 0;
+    while sent < small.len() {
+        let flags = SendFlags::MORE | SendFlags::NOSIGNAL;
+        let send = || Ok(rustix::net::send(socket, &small[sent..], flags)?);
+        sent += socket.async_io(Interest::WRITABLE, send).await?;
+    }
+    small.clear();
     Ok(())
 }
 

@@ -49,6 +49,9 @@ bench: build ## us and Apache Kafka 4.3.1 in turn, three rounds: rates, latencie
 	@scripts/packages.sh tests
 	$(call timed,bench,scripts/bench.sh)
 
+bench-held: build ## held records: lateness, herds, memory of what waits, and NATS JetStream beside them
+	$(call timed,bench-held,scripts/bench_held.sh)
+
 fuzz-smoke: packages ## each fuzz target for 20 seconds
 	$(call timed,fuzz,scripts/fuzz.sh smoke)
 
@@ -61,4 +64,4 @@ fix: ## format, and let clippy mend what it can
 clean: ## remove what was built here; RocksDB's build outside the checkout stays
 	cargo clean
 
-.PHONY: help packages build run demo verify test soak oracle bench fuzz-smoke fuzz fix clean
+.PHONY: help packages build run demo verify test soak oracle bench bench-held fuzz-smoke fuzz fix clean

@@ -11,8 +11,11 @@ use std::{
     collections::HashMap,
     net::{IpAddr, SocketAddr},
     path::PathBuf,
+    sync::Arc,
     time::Duration,
 };
+
+use kafka_compat::record_headers::Alias;
 
 pub use keys::{CODECS, KEYS, Key, Kind};
 pub use live::LiveConfig;
@@ -75,6 +78,8 @@ pub struct Config {
     pub checkpoint_interval: Duration,
     /// `schedule.max.delay.ms`
     pub schedule_max_delay_ms: i64,
+    /// `schedule.header.aliases`
+    pub schedule_header_aliases: Arc<[Alias]>,
     loaded: Loaded,
 }
 
@@ -123,6 +128,7 @@ impl Config {
             flush_interval: l.millis("flush.interval.ms")?,
             checkpoint_interval: l.millis("log.flush.offset.checkpoint.interval.ms")?,
             schedule_max_delay_ms: l.number("schedule.max.delay.ms")?,
+            schedule_header_aliases: aliases(l)?,
             loaded,
         })
     }
@@ -210,6 +216,12 @@ fn retention(l: &Loaded) -> Result<i64, ConfigError> {
         return Ok(in_ms(minutes, MINUTE_MS));
     }
     Ok(in_ms(l.number("log.retention.hours")?, HOUR_MS))
+}
+
+fn aliases(l: &Loaded) -> Result<Arc<[Alias]>, ConfigError> {
+    let key = "schedule.header.aliases";
+    let list = Alias::list(l.text(key)).map_err(|why| l.invalid(key, &why))?;
+    Ok(list.into())
 }
 
 fn overrides(l: &Loaded) -> Result<HashMap<IpAddr, usize>, ConfigError> {

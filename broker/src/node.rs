@@ -30,6 +30,9 @@ use crate::{
 /// Threads that sync: two, so that one slow log does not hold up all.
 const SYNC_THREADS: usize = 2;
 
+/// Timers that came or went since the last checkpoint, from which a partition writes one: a start replays at most so many, and
+/// what came within [`LOOK_FOR_BUSY_LOGS`].
+const BUSY_TIMER_CHANGES: u64 = 16 * 1024;
 /// A log with so many bytes since its last checkpoint gets one: four such logs are read in less than 200 ms.
 const BUSY_LOG_BYTES: u64 = 64 << 20;
 
@@ -229,7 +232,10 @@ async fn checkpoints(registry: Arc<Registry>, every: Duration, mut stopped: watc
         }
         let least = if all { 0 } else { BUSY_LOG_BYTES };
         let registry = Arc::clone(&registry);
-        let task = move || registry.checkpoint_where(least);
+        let task = move || {
+            registry.checkpoint_where(least);
+            registry.checkpoint_timers(BUSY_TIMER_CHANGES);
+        };
         if let Err(error) = tokio::task::spawn_blocking(task).await {
             error!(%error, "checkpoints failed");
         }

@@ -14,6 +14,7 @@ fuzz_target!(|data: &[u8]| {
         produce_version: 13,
         max_message_bytes: 1 << 20,
         inspect: true,
+        aliases: [].into(),
         now_ms: NOW_MS,
         max_delay_ms: 366 * 86_400_000,
         log_append_time: false,

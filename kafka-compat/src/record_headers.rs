@@ -1,9 +1,10 @@
-//! The headers with which a producer asks for time: `chronos-deliver-at`, `chronos-deliver-after`, `chronos-message-id`.
+//! The headers with which a producer asks for time.
 //!
 //! | header | value |
 //! |---|---|
 //! | `chronos-deliver-at` | epoch milliseconds in ASCII decimal, or RFC 3339 with offset (rounded up), or 8 bytes big-endian |
 //! | `chronos-deliver-after` | milliseconds in ASCII decimal, or `1h30m`, or ISO 8601 `PT15M`; counted from arrival |
+//! | `chronos-cancel` | a schedule id in ASCII decimal: the offset that was answered for a held record of the same partition |
 //! | `chronos-message-id` | 1 to 256 bytes |
 //!
 //! A repeated header: the last one counts. Both times: refused. Anything that is not clearly a time is refused, never delivered
@@ -11,7 +12,10 @@
 
 use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
-use storage::{record::Record, units::DueTime};
+use storage::{
+    record::Record,
+    units::{DueTime, ScheduleId},
+};
 
 /// What every header of ours starts with: a batch without it anywhere is not parsed.
 pub const PREFIX: &str = "chronos-";
@@ -21,11 +25,78 @@ pub const DELIVER_AT: &str = "chronos-deliver-at";
 pub const DELIVER_AFTER: &str = "chronos-deliver-after";
 /// The dedup id.
 pub const MESSAGE_ID: &str = "chronos-message-id";
+/// Names a held record of the same partition that is not to be delivered; the record that carries it is consumed by the broker.
+pub const CANCEL: &str = "chronos-cancel";
 /// Headers that mean something later, and must not be ignored until then.
-const NOT_YET: [&str; 2] = ["chronos-schedule-key", "chronos-cancel"];
+const NOT_YET: [&str; 1] = ["chronos-schedule-key"];
 /// Below this an integer is taken for seconds: 1973 in milliseconds, the year 5138 in seconds.
 const MILLIS_MIN: i64 = 100_000_000_000;
 const MESSAGE_ID_LEN_MAX: usize = 256;
+
+/// A header by which another scheduler's clients say when: `schedule.header.aliases`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Alias {
+    /// The header's name.
+    pub name: String,
+    /// What its value counts.
+    pub unit: AliasUnit,
+}
+
+/// What an alias's value is, in ASCII decimal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AliasUnit {
+    /// `s`: epoch seconds.
+    Seconds,
+    /// `ms`: epoch milliseconds.
+    Millis,
+    /// `after-s`: seconds from arrival.
+    AfterSeconds,
+    /// `after-ms`: milliseconds from arrival.
+    AfterMillis,
+}
+
+impl Alias {
+    /// Reads `name:unit,…`; the error names what is wrong.
+    pub fn list(text: &str) -> Result<Vec<Self>, String> {
+        let items = text
+            .split(',')
+            .map(str::trim)
+            .filter(|item| !item.is_empty());
+        items
+            .map(|item| {
+                let (name, unit) = item.rsplit_once(':').unwrap_or((item, ""));
+                let unit = match unit {
+                    "s" => AliasUnit::Seconds,
+                    "ms" => AliasUnit::Millis,
+                    "after-s" => AliasUnit::AfterSeconds,
+                    "after-ms" => AliasUnit::AfterMillis,
+                    _ => {
+                        return Err(format!(
+                            "'{item}' is no header name and :s, :ms, :after-s or :after-ms"
+                        ));
+                    }
+                };
+                if name.is_empty() || name.starts_with(PREFIX) {
+                    return Err(format!("'{item}' does not name another scheduler's header"));
+                }
+                let name = name.to_owned();
+                Ok(Self { name, unit })
+            })
+            .collect()
+    }
+
+    fn due(&self, value: &Bytes, now_ms: i64) -> Result<i64, HeaderRefused> {
+        let malformed =
+            || HeaderRefused::Malformed(format!("header {} is no such number", self.name));
+        let number = decimal(value).and_then(Result::ok).ok_or_else(malformed)?;
+        Ok(match self.unit {
+            AliasUnit::Seconds => number.saturating_mul(1_000),
+            AliasUnit::Millis => number,
+            AliasUnit::AfterSeconds => now_ms.saturating_add(number.saturating_mul(1_000)),
+            AliasUnit::AfterMillis => now_ms.saturating_add(number),
+        })
+    }
+}
 
 /// Why a record is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +110,7 @@ pub enum HeaderRefused {
 /// When a record wants to be delivered; `None` where it does not say.
 pub fn due_time(
     record: &Record,
+    aliases: &[Alias],
     now_ms: i64,
     max_delay_ms: i64,
 ) -> Result<Option<DueTime>, HeaderRefused> {
@@ -63,7 +135,15 @@ pub fn due_time(
         record.last_header(DELIVER_AT),
         record.last_header(DELIVER_AFTER),
     ) {
-        (None, None) => return Ok(None),
+        (None, None) => {
+            let alias = aliases
+                .iter()
+                .find_map(|a| Some((a, record.last_header(&a.name)?)));
+            let Some((alias, at)) = alias else {
+                return Ok(None);
+            };
+            alias.due(value(&alias.name, at.as_ref())?, now_ms)?
+        }
         (Some(_), Some(_)) => {
             let why = format!("headers {DELIVER_AT} and {DELIVER_AFTER} exclude each other");
             return Err(HeaderRefused::Malformed(why));
@@ -80,6 +160,26 @@ pub fn due_time(
         return Err(HeaderRefused::TooFar(why));
     }
     Ok(Some(DueTime(due)))
+}
+
+/// The held record that a record cancels; `None` where it does not.
+pub fn cancelled(record: &Record) -> Result<Option<ScheduleId>, HeaderRefused> {
+    let Some(id) = record.last_header(CANCEL) else {
+        return Ok(None);
+    };
+    let asks_for_time = [DELIVER_AT, DELIVER_AFTER]
+        .iter()
+        .find(|name| record.last_header(name).is_some());
+    if let Some(name) = asks_for_time {
+        let why = format!("headers {CANCEL} and {name} exclude each other");
+        return Err(HeaderRefused::Malformed(why));
+    }
+    match decimal(value(CANCEL, id.as_ref())?) {
+        Some(Ok(id)) => Ok(Some(ScheduleId(id))),
+        _ => Err(HeaderRefused::Malformed(format!(
+            "header {CANCEL} is no schedule id"
+        ))),
+    }
 }
 
 fn value<'a>(name: &str, value: Option<&'a Bytes>) -> Result<&'a Bytes, HeaderRefused> {
@@ -175,11 +275,38 @@ mod tests {
             headers,
             ..Record::default()
         };
-        match due_time(&record, NOW, MAX) {
+        match due_time(&record, &[], NOW, MAX) {
             Ok(due) => Ok(due.map(|d| d.0)),
             Err(HeaderRefused::Malformed(why)) => Err(format!("malformed: {why}")),
             Err(HeaderRefused::TooFar(why)) => Err(format!("too far: {why}")),
         }
+    }
+
+    #[test]
+    fn aliases_are_read_and_followed() {
+        let aliases = Alias::list("scheduler-epoch:s, x-at:ms,x-delay:after-s,y:after-ms").unwrap();
+        for (name, value, expected) in [
+            ("scheduler-epoch", "1800000010", Ok(Some(NOW + 10_000))),
+            ("x-at", "1800000000005", Ok(Some(NOW + 5))),
+            ("x-delay", "3", Ok(Some(NOW + 3_000))),
+            ("y", "3", Ok(Some(NOW + 3))),
+            ("y", "soon", Err(())),
+            ("z", "3", Ok(None)),
+        ] {
+            let header = (Bytes::from(name), Some(Bytes::from(value)));
+            let record = Record {
+                headers: vec![header],
+                ..Record::default()
+            };
+            let due = due_time(&record, &aliases, NOW, MAX)
+                .map(|d| d.map(|d| d.0))
+                .map_err(|_| ());
+            assert_eq!(due, expected, "{name}");
+        }
+        for wrong in ["x", "x:h", ":s", "chronos-x:s"] {
+            assert!(Alias::list(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!(Alias::list(""), Ok(Vec::new()));
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! What a broker refuses of produced records. Source: Apache Kafka, `ProduceRequest.validateRecords`, `UnifiedLog`,
 //! `LogValidator`.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use memchr::memmem;
 use storage::{
@@ -13,7 +15,7 @@ use storage::{
 
 use crate::{
     compress::{self, Codec},
-    record_headers::PREFIX,
+    record_headers::{Alias, PREFIX},
     split,
     walk::{self, Stop},
 };
@@ -45,6 +47,8 @@ pub struct RecordRules {
     pub max_message_bytes: usize,
     /// Look for held records.
     pub inspect: bool,
+    /// Other schedulers' headers, to be followed as well.
+    pub aliases: Arc<[Alias]>,
     /// Wall time.
     pub now_ms: i64,
     /// `schedule.max.delay.ms`.
@@ -157,7 +161,8 @@ pub fn check_produce(records: Option<Bytes>, rules: &RecordRules) -> Result<Chec
         };
         batch.header = seal_header(header, &batch.records());
     }
-    let hit = rules.inspect && memmem::find(&plain, PREFIX.as_bytes()).is_some();
+    let has = |name: &str| memmem::find(&plain, name.as_bytes()).is_some();
+    let hit = rules.inspect && (has(PREFIX) || rules.aliases.iter().any(|a| has(&a.name)));
     let held = if hit {
         split::split(&batch, plain.clone(), rules)?
     } else {

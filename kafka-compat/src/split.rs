@@ -4,12 +4,12 @@ use bytes::Bytes;
 use storage::{
     batch::{BatchHeader, BatchView, HEADER_LEN, build_batch},
     record::{Record, RecordIter},
-    units::{DueTime, TimestampMs},
+    units::{DueTime, ScheduleId, TimestampMs},
 };
 
 use crate::{
     compress,
-    record_headers::{HeaderRefused, due_time},
+    record_headers::{HeaderRefused, cancelled, due_time},
     records::{INVALID_RECORD, INVALID_TIMESTAMP, MESSAGE_TOO_LARGE, RecordRules, Refusal},
 };
 
@@ -21,13 +21,15 @@ const BROKERS_OWN: [&str; 3] = [
     "chronos-created-at",
 ];
 
-/// A batch of which some records wait.
+/// A batch of which some records wait, or cancel one that does.
 #[derive(Debug)]
 pub struct HeldBatch {
     /// The batch's header as produced.
     pub original: BatchHeader,
     /// What waits, in offset order.
     pub records: Vec<HeldRecord>,
+    /// Held records that others of it cancel.
+    pub cancels: Vec<ScheduleId>,
     /// What remains, at the offsets it had.
     pub rest: Option<BatchView>,
 }
@@ -45,22 +47,29 @@ pub struct HeldRecord {
     pub record: Record,
 }
 
-/// Splits a batch whose uncompressed records mention one of our headers; `None` where nothing waits.
+/// Splits a batch whose uncompressed records mention one of our headers; `None` where it stays whole.
 pub(crate) fn split(
     batch: &BatchView,
     plain: Bytes,
     rules: &RecordRules,
 ) -> Result<Option<HeldBatch>, Refusal> {
     let header = batch.header;
+    let refused = |index, why| match why {
+        HeaderRefused::Malformed(why) => Refusal::of_record(INVALID_RECORD, index, why),
+        HeaderRefused::TooFar(why) => Refusal::of_record(INVALID_TIMESTAMP, index, why),
+    };
     let mut held = Vec::new();
+    let mut cancels = Vec::new();
     let mut rest = Vec::new();
     for (index, record) in (0i32..).zip(RecordIter::new(plain, header.records_count)) {
         let record =
             record.map_err(|e| Refusal::of_record(INVALID_RECORD, index, e.to_string()))?;
-        let due = due_time(&record, rules.now_ms, rules.max_delay_ms).map_err(|why| match why {
-            HeaderRefused::Malformed(why) => Refusal::of_record(INVALID_RECORD, index, why),
-            HeaderRefused::TooFar(why) => Refusal::of_record(INVALID_TIMESTAMP, index, why),
-        })?;
+        if let Some(id) = cancelled(&record).map_err(|why| refused(index, why))? {
+            cancels.push(id);
+            continue;
+        }
+        let due = due_time(&record, &rules.aliases, rules.now_ms, rules.max_delay_ms);
+        let due = due.map_err(|why| refused(index, why))?;
         match due.filter(|due| due.0 > rules.now_ms) {
             None => rest.push(record),
             Some(due) => {
@@ -69,13 +78,14 @@ pub(crate) fn split(
             }
         }
     }
-    if held.is_empty() {
+    if held.is_empty() && cancels.is_empty() {
         return Ok(None);
     }
     let rest = rebuild(&header, &rest, rules)?;
     Ok(Some(HeldBatch {
         original: header,
         records: held,
+        cancels,
         rest,
     }))
 }

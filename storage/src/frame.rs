@@ -3,7 +3,7 @@
 //! A hidden frame is a v2 batch with attribute bit 14. Its body opens with
 //! ```text
 //! 0  kind      u8   1 HOLD, 2 CANCEL
-//! 1  version   u8   1
+//! 1  version   u8   1; of CANCEL 2
 //! 2  flags     u16  0
 //! ```
 //! **HOLD** opens a unit: the frames that one produced batch became, written in one append, never split. Its batch
@@ -28,25 +28,29 @@
 //! ```text
 //!  4  request_id_len    u16, bytes
 //!  .  count             u32
-//!  .  entries, 17 bytes each: schedule_id i64 | action u8 (1 cancelled, 2 rescheduled, 3 replaced by key) | new_due i64 (-1)
+//!  .  entries, 25 bytes each: schedule_id i64 | action u8 (1 cancelled, 2 rescheduled, 3 replaced by key)
+//!       | due i64 (until then; version 1 lacks it) | new_due i64 (-1)
 //! ```
 
 use bytes::{Buf, BufMut, Bytes};
 use thiserror::Error;
 
 use crate::{
-    batch::{ATTR_HIDDEN, BatchHeader, BatchView, seal_header},
+    batch::{ATTR_HIDDEN, BatchHeader, BatchView, MAGIC_V2, seal_header},
     record::{Record, RecordIter},
     units::{DueTime, Offset, ScheduleId, TimestampMs},
 };
 
 const KIND_HOLD: u8 = 1;
 const KIND_CANCEL: u8 = 2;
-const VERSION: u8 = 1;
+const HOLD_VERSION: u8 = 1;
+const CANCEL_VERSION: u8 = 2;
+const CANCEL_VERSION_1: u8 = 1;
 const HOLD_HEAD_LEN: usize = 32;
 const ENTRY_LEN: usize = 40;
 const BLOCK_HEAD_LEN: usize = 13;
-const CANCEL_ENTRY_LEN: usize = 17;
+const CANCEL_ENTRY_LEN: usize = 25;
+const CANCEL_ENTRY_LEN_1: usize = 17;
 /// A block is closed when it reaches this size: what one fire has to decode.
 pub const BLOCK_BYTES_MAX: usize = 16 * 1024;
 const ID_BASE_OWN: i64 = -1;
@@ -291,13 +295,24 @@ pub enum CancelAction {
     Replaced,
 }
 
+/// A line of a CANCEL frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CancelEntry {
+    /// Which record.
+    pub id: ScheduleId,
+    /// When it was due until then; version 1 did not say.
+    pub due: Option<DueTime>,
+    /// What became of it.
+    pub action: CancelAction,
+}
+
 /// A CANCEL frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CancelFrame {
     /// Who asked: makes a repeated request answer as the first one did.
     pub request_id: Bytes,
     /// What it settles or moves, in order.
-    pub entries: Vec<(ScheduleId, CancelAction)>,
+    pub entries: Vec<CancelEntry>,
 }
 
 impl CancelFrame {
@@ -307,9 +322,16 @@ impl CancelFrame {
             return Ok(None);
         }
         let mut b = view.records();
+        let version = b.get(1).copied();
         if kind(&mut b)? != KIND_CANCEL {
             return Ok(None);
         }
+        let has_due = version != Some(CANCEL_VERSION_1);
+        let entry_len = if has_due {
+            CANCEL_ENTRY_LEN
+        } else {
+            CANCEL_ENTRY_LEN_1
+        };
         if b.remaining() < 2 {
             return Err(FrameError::Cut);
         }
@@ -319,23 +341,22 @@ impl CancelFrame {
         }
         let request_id = b.split_to(id_len);
         let count = b.get_u32() as usize;
-        if count.saturating_mul(CANCEL_ENTRY_LEN) > b.remaining() {
+        if count.saturating_mul(entry_len) > b.remaining() {
             return Err(FrameError::Cut);
         }
         let mut entries = Vec::with_capacity(count);
         for i in 0..count {
             let id = ScheduleId(b.get_i64());
             let action = b.get_u8();
-            let due = DueTime(b.get_i64());
-            entries.push((
-                id,
-                match action {
-                    1 => CancelAction::Cancelled,
-                    2 => CancelAction::Rescheduled(due),
-                    3 => CancelAction::Replaced,
-                    _ => return Err(FrameError::Entry(i)),
-                },
-            ));
+            let due = has_due.then(|| DueTime(b.get_i64()));
+            let new_due = DueTime(b.get_i64());
+            let action = match action {
+                1 => CancelAction::Cancelled,
+                2 => CancelAction::Rescheduled(new_due),
+                3 => CancelAction::Replaced,
+                _ => return Err(FrameError::Entry(i)),
+            };
+            entries.push(CancelEntry { id, due, action });
         }
         Ok(Some(Self {
             request_id,
@@ -350,17 +371,39 @@ impl CancelFrame {
         body.put_u16(u16::try_from(self.request_id.len()).unwrap_or(u16::MAX));
         body.put_slice(&self.request_id);
         body.put_u32(narrow(self.entries.len()));
-        for (id, action) in &self.entries {
+        for CancelEntry { id, due, action } in &self.entries {
             body.put_i64(id.0);
-            let (code, due) = match action {
+            let (code, new_due) = match action {
                 CancelAction::Cancelled => (1, -1),
-                CancelAction::Rescheduled(due) => (2, due.0),
+                CancelAction::Rescheduled(new_due) => (2, new_due.0),
                 CancelAction::Replaced => (3, -1),
             };
             body.put_u8(code);
-            body.put_i64(due);
+            body.put_i64(due.map_or(-1, |due| due.0));
+            body.put_i64(new_due);
         }
         body.into()
+    }
+
+    /// The frame, open for stamping; it takes one offset.
+    pub fn into_frame(self, now: TimestampMs) -> (BatchHeader, Bytes) {
+        let body = self.encode();
+        let header = BatchHeader {
+            base_offset: 0,
+            batch_length: 0,
+            leader_epoch: 0,
+            magic: MAGIC_V2,
+            crc: 0,
+            attributes: ATTR_HIDDEN,
+            last_offset_delta: 0,
+            base_timestamp: now.0,
+            max_timestamp: now.0,
+            producer_id: -1,
+            producer_epoch: -1,
+            base_sequence: -1,
+            records_count: i32::try_from(self.entries.len()).unwrap_or(i32::MAX),
+        };
+        (seal_header(header, &body), body)
     }
 }
 
@@ -371,15 +414,19 @@ fn kind(b: &mut impl Buf) -> Result<u8, FrameError> {
     let kind = b.get_u8();
     let version = b.get_u8();
     b.advance(2);
-    if version != VERSION || !(kind == KIND_HOLD || kind == KIND_CANCEL) {
-        return Err(FrameError::Unknown { kind, version });
+    match (kind, version) {
+        (KIND_HOLD, HOLD_VERSION) | (KIND_CANCEL, CANCEL_VERSION_1 | CANCEL_VERSION) => Ok(kind),
+        _ => Err(FrameError::Unknown { kind, version }),
     }
-    Ok(kind)
 }
 
 fn put_kind(body: &mut Vec<u8>, kind: u8) {
     body.put_u8(kind);
-    body.put_u8(VERSION);
+    body.put_u8(if kind == KIND_HOLD {
+        HOLD_VERSION
+    } else {
+        CANCEL_VERSION
+    });
     body.put_u16(0);
 }
 
@@ -509,11 +556,19 @@ mod tests {
     fn a_cancel_gives_back_what_it_settles() {
         let cancel = CancelFrame {
             request_id: Bytes::from("r1"),
-            entries: vec![
-                (ScheduleId(1), CancelAction::Cancelled),
-                (ScheduleId(2), CancelAction::Rescheduled(DueTime(9))),
-                (ScheduleId(3), CancelAction::Replaced),
-            ],
+            entries: [
+                CancelAction::Cancelled,
+                CancelAction::Rescheduled(DueTime(9)),
+                CancelAction::Replaced,
+            ]
+            .into_iter()
+            .zip(1..)
+            .map(|(action, id)| CancelEntry {
+                id: ScheduleId(id),
+                due: Some(DueTime(7)),
+                action,
+            })
+            .collect(),
         };
         let header = BatchHeader {
             attributes: ATTR_HIDDEN,
@@ -547,7 +602,7 @@ mod tests {
             body in proptest::collection::vec(any::<u8>(), 0..200),
             count in any::<i32>(),
         ) {
-            let body: Bytes = [&[kind, 1, 0, 0][..], &body].concat().into();
+            let body: Bytes = [&[kind, kind, 0, 0][..], &body].concat().into();
             let header = BatchHeader { attributes: ATTR_HIDDEN, records_count: count, ..original(1) };
             let view = stored_at(0, header, &body);
             if let Ok(Some(frame)) = HoldFrame::parse(&view) {

@@ -153,12 +153,14 @@ fn append(
         return Outcome::error(index, Kafka::NotEnoughReplicas);
     }
     let now = broker.clock.wall();
+    let settings = broker.config.get();
     let rules = RecordRules {
         produce_version: version,
         max_message_bytes: config.max_message_bytes,
         inspect: config.schedule_enable && !topic.internal,
+        aliases: Arc::clone(&settings.schedule_header_aliases),
         now_ms: now.0,
-        max_delay_ms: broker.config.get().schedule_max_delay_ms,
+        max_delay_ms: settings.schedule_max_delay_ms,
         log_append_time: config.log_append_time,
         timestamp_before_max_ms: config.timestamp_before_max_ms,
         timestamp_after_max_ms: config.timestamp_after_max_ms,
@@ -178,13 +180,13 @@ fn append(
     let count = checked.batch.header.records_count;
     let accepted = accept::accept(checked);
     let held = accepted.held();
-    let (unit, timers) = accepted.into_parts();
-    match partition.append(unit, timers, now) {
+    let cancels = !accepted.cancels.is_empty();
+    match partition.append(accepted, now) {
         Ok(appended) => {
             let is_new = appended.duplicate_of.is_none();
             if is_new {
                 partition.metrics.produced(count, bytes, held);
-                if held > 0 {
+                if held > 0 || cancels {
                     broker.fire.watch(&partition);
                 }
             }

@@ -132,7 +132,7 @@ const I64: i64 = i64::MAX;
 pub const CODECS: [&str; 6] = ["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"];
 
 /// Every setting of the node.
-pub const KEYS: [Key; 57] = [
+pub const KEYS: [Key; 58] = [
     key(
         "node.id",
         Kind::Int(0, I32),
@@ -307,6 +307,12 @@ pub const KEYS: [Key; 57] = [
         Kind::Long(0, I64),
         "31622400000",
         "How far ahead a record may be held, in milliseconds (366 days).",
+    ),
+    key(
+        "schedule.header.aliases",
+        Kind::Text,
+        "",
+        "Headers of other schedulers that hold a record as well: name:unit, with unit s or ms (epoch), after-s or after-ms; by commas.",
     ),
     dynamic(
         "max.connections.per.ip",

@@ -5,8 +5,10 @@
 //!                                                                      └─> Pending  held records not yet fired
 //! ```
 //! A [`Partition`] is shared by handlers, the fire loop and the registry. Its log has a mutex for its writer and views for
-//! its readers; its pending records have a mutex held for a few instructions. No lock is held across an await.
+//! its readers; its pending records have a mutex held around an append, or for the
+//! read of a few timer blocks. No lock is held across an await.
 
+mod held;
 mod made;
 #[expect(
     clippy::module_inception,
@@ -15,5 +17,6 @@ mod made;
 mod partition;
 mod registry;
 
+pub use held::Answered;
 pub use partition::{AppendedUnit, Partition, PartitionKey};
 pub use registry::{Registry, RegistryOptions, Slot};

@@ -1,7 +1,6 @@
 //! One partition: its log, and the held records that wait in it.
 
 use std::{
-    collections::VecDeque,
     io,
     sync::{
         Arc,
@@ -10,14 +9,20 @@ use std::{
 };
 
 use parking_lot::{Mutex, RwLock};
-use scheduler::{TimerEntry, TimerStore};
+use scheduler::TimerStore;
 use storage::{
-    log::{AppendError, Appended, Log, Offsets, Retained, Unit},
-    units::{DueTime, LeaderEpoch, Offset, TimestampMs, TopicId},
+    frame::{CancelAction, CancelEntry},
+    log::{AppendError, Appended, Frame, Log, Offsets, Retained, Unit},
+    units::{LeaderEpoch, Offset, TimestampMs, TopicId},
 };
 use tokio::sync::watch;
 
-use crate::{telemetry::TopicMetrics, topic_config::TopicConfig};
+use super::held::Pending;
+use crate::{
+    schedule::{accept::Accepted, control::Change},
+    telemetry::TopicMetrics,
+    topic_config::TopicConfig,
+};
 
 /// Names a partition on this node; a topic's id, so that a topic created again is another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -53,18 +58,8 @@ pub struct Partition {
     /// The topic's counters.
     pub metrics: TopicMetrics,
     config: RwLock<Arc<TopicConfig>>,
-    pending: Mutex<Pending>,
+    pub(super) pending: Mutex<Pending>,
     pinned_bytes: AtomicU64,
-}
-
-/// *Invariant*: a record is in exactly one of: `uncommitted`, `timers`, the hands of the fire loop, the log as a fire.
-#[derive(Debug, Default)]
-struct Pending {
-    /// Holds appended but not committed, in log order.
-    uncommitted: VecDeque<(Offset, Vec<TimerEntry>)>,
-    timers: TimerStore,
-    /// The oldest HOLD of what the fire loop has taken out and not yet appended.
-    in_hand: Option<Offset>,
 }
 
 impl Partition {
@@ -85,11 +80,7 @@ impl Partition {
             leader_epoch: AtomicI32::new(leader_epoch.0),
             metrics,
             config: RwLock::new(config),
-            pending: Mutex::new(Pending {
-                uncommitted: VecDeque::new(),
-                timers,
-                in_hand: None,
-            }),
+            pending: Mutex::new(Pending::new(timers)),
             pinned_bytes: AtomicU64::new(0),
         }
     }
@@ -120,84 +111,67 @@ impl Partition {
         self.log.offsets()
     }
 
-    /// Appends a unit. `held` gives the timers of the holds in it, once their base offset is known.
+    /// Appends what a producer sent; its cancels settle what is pending, in the same unit.
     pub fn append(
         &self,
-        unit: Unit,
-        held: impl FnOnce(Offset) -> Vec<TimerEntry>,
+        accepted: Accepted,
         now: TimestampMs,
     ) -> Result<AppendedUnit, AppendError> {
+        let asked = self.hold_dues(&accepted.cancels)?;
         // The order of `uncommitted` must be the log's: one lock around both.
         let mut pending = self.pending.lock();
-        match self.log.append(unit, self.leader_epoch(), now.0)? {
+        let cancelled = pending.locate_all(&asked)?;
+        let entries = cancelled.iter().map(|(key, _)| CancelEntry {
+            id: key.id,
+            due: Some(key.due),
+            action: CancelAction::Cancelled,
+        });
+        let (unit, timers) = accepted.into_unit(entries.collect(), now);
+        let appended = self.append_unit(unit, now)?;
+        if appended.duplicate_of.is_none() {
+            for (key, place) in cancelled {
+                pending.apply(key, place, Change::Cancel);
+            }
+            let timers = timers(appended.base_offset);
+            if !timers.is_empty() {
+                let held = (appended.committed_at, timers);
+                pending.uncommitted.push_back(held);
+            }
+        }
+        Ok(appended)
+    }
+
+    /// Appends a FIRE frame; what it settles is in hand.
+    pub fn append_fire(&self, frame: Frame, now: TimestampMs) -> Result<AppendedUnit, AppendError> {
+        let unit = Unit {
+            frames: vec![frame],
+        };
+        self.append_unit(unit, now)
+    }
+
+    fn append_unit(&self, unit: Unit, now: TimestampMs) -> Result<AppendedUnit, AppendError> {
+        Ok(match self.log.append(unit, self.leader_epoch(), now.0)? {
             Appended::New {
                 base_offset,
                 next_offset,
                 log_start,
-            } => {
-                let entries = held(base_offset);
-                if !entries.is_empty() {
-                    pending.uncommitted.push_back((next_offset, entries));
-                }
-                Ok(AppendedUnit {
-                    base_offset,
-                    committed_at: next_offset,
-                    log_start,
-                    duplicate_of: None,
-                })
-            }
+            } => AppendedUnit {
+                base_offset,
+                committed_at: next_offset,
+                log_start,
+                duplicate_of: None,
+            },
             Appended::Duplicate {
                 base_offset,
                 next_offset,
                 timestamp,
-            } => Ok(AppendedUnit {
+            } => AppendedUnit {
                 base_offset,
                 committed_at: next_offset,
                 log_start: self.log.offsets().log_start,
                 duplicate_of: Some(TimestampMs(timestamp)),
-            }),
-        }
-    }
-
-    /// The end of a partition whose topic was deleted: nothing is appended or fired any more.
-    pub fn close(&self) {
-        self.log.abandon();
-        *self.pending.lock() = Pending::default();
-    }
-
-    /// Moves holds that are committed to the timers; then says when the next one is due.
-    pub fn promote_committed(&self) -> Option<DueTime> {
-        let committed = self.log.offsets().high_watermark;
-        let mut pending = self.pending.lock();
-        while pending
-            .uncommitted
-            .front()
-            .is_some_and(|(end, _)| *end <= committed)
-        {
-            let entries = pending.uncommitted.pop_front().map(|(_, entries)| entries);
-            for entry in entries.into_iter().flatten() {
-                pending.timers.insert(entry);
-            }
-        }
-        pending.timers.next_deadline()
-    }
-
-    /// The log end that the oldest hold not yet committed waits for.
-    pub fn uncommitted_front(&self) -> Option<Offset> {
-        self.pending.lock().uncommitted.front().map(|(end, _)| *end)
-    }
-
-    /// Takes out what is due, in firing order. Retention keeps its HOLDs until [`Partition::hand_emptied`].
-    pub fn pop_due(&self, now: TimestampMs, max: usize) -> Vec<TimerEntry> {
-        let mut pending = self.pending.lock();
-        let due = pending.timers.pop_due(now, max);
-        pending.in_hand = due.iter().map(|entry| entry.place.hold).min();
-        due
-    }
-
-    /// What was taken out is in the log as a fire, or handed back.
-    pub fn hand_emptied(&self) {
-        self.pending.lock().in_hand = None;
+            },
+        })
     }
 
     /// Removes what the topic's retention does not keep. Blocks on the disk.
@@ -212,36 +186,6 @@ impl Partition {
     /// Bytes below the log start that pending records keep on the disk, at the last look.
     pub fn pinned_bytes(&self) -> u64 {
         self.pinned_bytes.load(Ordering::Relaxed)
-    }
-
-    /// The oldest HOLD that no appended FIRE has settled whole.
-    fn oldest_pending(&self) -> Option<Offset> {
-        let pending = self.pending.lock();
-        let uncommitted = pending.uncommitted.front();
-        let uncommitted = uncommitted.and_then(|(_, entries)| entries.first());
-        [
-            pending.timers.oldest_hold(),
-            pending.in_hand,
-            uncommitted.map(|entry| entry.place.hold),
-        ]
-        .into_iter()
-        .flatten()
-        .min()
-    }
-
-    /// Hands back what could not be fired.
-    pub fn put_back(&self, entries: impl IntoIterator<Item = TimerEntry>) {
-        let mut pending = self.pending.lock();
-        for entry in entries {
-            pending.timers.insert(entry);
-        }
-    }
-
-    /// Held records not yet fired, committed or not.
-    pub fn pending_records(&self) -> usize {
-        let pending = self.pending.lock();
-        let uncommitted: usize = pending.uncommitted.iter().map(|(_, e)| e.len()).sum();
-        pending.timers.len() + uncommitted
     }
 
     /// Waits until the high watermark is `at` or more; false when the log can commit nothing any more.

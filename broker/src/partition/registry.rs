@@ -14,13 +14,13 @@ use std::{
 };
 
 use parking_lot::{Mutex, RwLock};
-use scheduler::Clock;
+use scheduler::{Clock, StoreOptions};
 use serde::{Deserialize, Serialize};
 use storage::{
     checkpoint,
     data_dir::DataDir,
     disk::{Disk, OpenMode},
-    log::{Log, LogOptions, OpenError, ReadError, SEGMENT_HEADER_LEN, SegmentHeader, Syncer},
+    log::{Log, LogOptions, OpenError, SEGMENT_HEADER_LEN, SegmentHeader, Syncer},
     units::{LeaderEpoch, TopicId},
 };
 use thiserror::Error;
@@ -132,7 +132,7 @@ impl OpenFailed {
             Self::Claim(_) => true,
             // Somebody may put it back.
             Self::Missing(_) => false,
-            Self::Pending(error) => matches!(error, PendingError::Read(ReadError::Io(_))),
+            Self::Pending(error) => error.is_passing(),
         }
     }
 }
@@ -263,6 +263,7 @@ impl Registry {
     /// Syncs and checkpoints every log, so that the next start need not scan.
     pub fn close(&self) {
         let now = self.options.clock.wall();
+        self.checkpoint_timers(1);
         for partition in self.online() {
             if let Err(error) = partition.log().close(now.0) {
                 error!(topic = %partition.topic, partition = partition.key.index, %error,
@@ -278,6 +279,17 @@ impl Registry {
         for partition in self.online() {
             if let Err(error) = partition.log().checkpoint_if_long(bytes, now.0) {
                 warn!(topic = %partition.topic, partition = partition.key.index, %error, "checkpoint failed");
+            }
+        }
+    }
+
+    /// Writes the checkpoint of each timer store that has this many changes since its last one.
+    pub fn checkpoint_timers(&self, changes: u64) {
+        let now = self.options.clock.wall();
+        for partition in self.online() {
+            if let Err(error) = partition.checkpoint_timers(changes, now) {
+                warn!(topic = %partition.topic, partition = partition.key.index, %error,
+                      "the timers' checkpoint failed; the next start replays more of the log");
             }
         }
     }
@@ -441,7 +453,8 @@ impl Registry {
             );
         }
         self.claim(&dir, topic, key.index)?;
-        let timers = pending::rebuild(&log)?;
+        let timers = StoreOptions::new(dir.join("timers"), Arc::clone(&o.disk));
+        let timers = pending::open(&log, timers, o.clock.wall())?;
         let waiting = timers.len();
         let partition = Arc::new(Partition::new(
             key,

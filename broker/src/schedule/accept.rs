@@ -1,85 +1,135 @@
-//! A checked batch becomes a unit: as received where nothing is held, else HOLD and what remains.
+//! A checked batch becomes a unit: as received where nothing is held or cancelled, else HOLD, CANCEL, and what remains.
 
 use kafka_compat::records::{Checked, HeldBatch};
 use scheduler::{Place, TimerEntry, TimerKey};
 use storage::{
-    frame::{Hold, encode_hold},
+    batch::BatchHeader,
+    frame::{CancelEntry, CancelFrame, Hold, encode_hold},
     log::{Frame, Unit},
-    units::{Offset, ScheduleId},
+    units::{Offset, ScheduleId, TimestampMs},
 };
 
-/// What to append, and which timers it starts.
+/// What to append, and what it does to held records.
 #[derive(Debug)]
 pub struct Accepted {
-    /// The frames.
-    pub unit: Unit,
-    /// Offset delta and due time of each held record.
-    holds: Vec<TimerEntry>,
+    whole: Whole,
+    /// Held records that it cancels, if they are pending.
+    pub cancels: Vec<ScheduleId>,
+}
+
+#[derive(Debug)]
+enum Whole {
+    Batch(Frame),
+    Split {
+        original: BatchHeader,
+        holds: Vec<Hold>,
+        rest: Option<Frame>,
+    },
 }
 
 impl Accepted {
-    /// The unit, and a function from its base offset to its timers.
-    pub fn into_parts(self) -> (Unit, impl FnOnce(Offset) -> Vec<TimerEntry>) {
-        let mut holds = self.holds;
-        (self.unit, move |base: Offset| {
-            for timer in &mut holds {
+    /// Records held.
+    pub fn held(&self) -> usize {
+        match &self.whole {
+            Whole::Batch(_) => 0,
+            Whole::Split { holds, .. } => holds.len(),
+        }
+    }
+
+    /// The frames, where these of its cancels are of pending records; and a function from the unit's base offset to the timers
+    /// that it starts.
+    pub fn into_unit(
+        self,
+        cancelled: Vec<CancelEntry>,
+        now: TimestampMs,
+    ) -> (Unit, impl FnOnce(Offset) -> Vec<TimerEntry>) {
+        let (frames, timers) = match self.whole {
+            Whole::Batch(frame) => (vec![frame], Vec::new()),
+            Whole::Split {
+                original,
+                holds,
+                rest,
+            } => (
+                split_frames(&original, &holds, rest, cancelled, now),
+                timers(&holds),
+            ),
+        };
+        (Unit { frames }, move |base: Offset| {
+            let mut timers = timers;
+            for timer in &mut timers {
                 timer.key.id.0 += base.0;
                 timer.place.hold = base;
             }
-            holds
+            timers
         })
-    }
-
-    /// Records held.
-    pub fn held(&self) -> usize {
-        self.holds.len()
     }
 }
 
-/// Splits what [`kafka_compat::records::check_produce`] let through.
+/// Takes what [`kafka_compat::records::check_produce`] let through.
 pub fn accept(checked: Checked) -> Accepted {
-    match checked.held {
-        None => Accepted {
-            unit: Unit {
-                frames: vec![Frame::from_batch(&checked.batch)],
-            },
-            holds: Vec::new(),
+    let Some(held) = checked.held else {
+        return Accepted {
+            whole: Whole::Batch(Frame::from_batch(&checked.batch)),
+            cancels: Vec::new(),
+        };
+    };
+    let HeldBatch {
+        original,
+        records,
+        cancels,
+        rest,
+    } = held;
+    let holds = records.into_iter().map(|r| Hold {
+        offset_delta: r.offset_delta,
+        due: r.due,
+        created: r.created,
+        record: r.record,
+    });
+    Accepted {
+        whole: Whole::Split {
+            original,
+            holds: holds.collect(),
+            rest: rest.as_ref().map(Frame::from_batch),
         },
-        Some(held) => split(held),
+        cancels,
     }
 }
 
-fn split(held: HeldBatch) -> Accepted {
-    let holds: Vec<Hold> = held
-        .records
-        .into_iter()
-        .map(|r| Hold {
-            offset_delta: r.offset_delta,
-            due: r.due,
-            created: r.created,
-            record: r.record,
-        })
-        .collect();
-    let following: Vec<usize> = held.rest.iter().map(|rest| rest.bytes.len()).collect();
-    let (header, body) = encode_hold(&held.original, &holds, &following);
+fn split_frames(
+    original: &BatchHeader,
+    holds: &[Hold],
+    rest: Option<Frame>,
+    cancelled: Vec<CancelEntry>,
+    now: TimestampMs,
+) -> Vec<Frame> {
+    let cancel = (!cancelled.is_empty()).then(|| {
+        let frame = CancelFrame {
+            request_id: bytes::Bytes::new(),
+            entries: cancelled,
+        };
+        let (header, body) = frame.into_frame(now);
+        Frame { header, body }
+    });
+    let following: Vec<Frame> = cancel.into_iter().chain(rest).collect();
+    let lens: Vec<usize> = following.iter().map(|f| f.header.total_len()).collect();
+    let (header, body) = encode_hold(original, holds, &lens);
     let mut frames = vec![Frame { header, body }];
-    frames.extend(held.rest.as_ref().map(Frame::from_batch));
-    // Ids are deltas here; the base offset is added when it is known.
-    let timers = (0u32..)
-        .zip(&holds)
-        .map(|(index, hold)| TimerEntry {
-            key: TimerKey {
-                due: hold.due,
-                id: ScheduleId(i64::from(hold.offset_delta)),
-            },
-            place: Place {
-                hold: Offset(0),
-                index,
-            },
-        })
-        .collect();
-    Accepted {
-        unit: Unit { frames },
-        holds: timers,
-    }
+    frames.extend(following);
+    frames
+}
+
+/// Ids are deltas here; the base offset is added when it is known.
+fn timers(holds: &[Hold]) -> Vec<TimerEntry> {
+    let timer = |(index, hold): (u32, &Hold)| TimerEntry {
+        key: TimerKey {
+            due: hold.due,
+            id: ScheduleId(i64::from(hold.offset_delta)),
+        },
+        place: Place {
+            hold: Offset(0),
+            index,
+            moved: false,
+        },
+    };
+    (0u32..).zip(holds).map(timer).collect()
 }

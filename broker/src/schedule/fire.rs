@@ -133,7 +133,8 @@ impl HoldReader<'_> {
         let frame = self.frames.get(&at).ok_or(FireError::NoHold(at))?;
         let index = entry.place.index as usize;
         let hold = frame.entries.get(index).ok_or(FireError::Disagrees(at))?;
-        if hold.id != entry.key.id || hold.due != entry.key.due {
+        let due_agrees = hold.due == entry.key.due || entry.place.moved;
+        if hold.id != entry.key.id || !due_agrees {
             return Err(FireError::Disagrees(at));
         }
         let record = frame.record(index).map_err(|e| FireError::Damaged(at, e))?;

@@ -13,7 +13,7 @@ use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered}
 use parking_lot::Mutex;
 use scheduler::Clock;
 use storage::{
-    log::{AppendError, Unit},
+    log::AppendError,
     units::{DueTime, TimestampMs},
 };
 use tokio::sync::{Notify, watch};
@@ -21,6 +21,7 @@ use tracing::{error, warn};
 
 use super::{
     fire::{self, FireRules},
+    pending::PendingError,
     timer::WallTimer,
 };
 use crate::partition::{Partition, PartitionKey};
@@ -132,15 +133,20 @@ impl FireLoop {
             } else {
                 // A herd: what was produced meanwhile goes first.
                 tokio::task::yield_now().await;
-                while let Some(Some(event)) = self.events.next().now_or_never() {
-                    self.on_event(event);
-                }
             }
-            for partition in handle.take() {
-                self.track(&partition);
-            }
-            self.fire_due();
+            self.turn();
         }
+    }
+
+    /// One turn for each partition that has something due now.
+    pub(super) fn turn(&mut self) {
+        while let Some(Some(event)) = self.events.next().now_or_never() {
+            self.on_event(event);
+        }
+        for partition in self.handle.take() {
+            self.track(&partition);
+        }
+        self.fire_due();
     }
 
     fn on_event(&mut self, event: Event) {
@@ -176,7 +182,13 @@ impl FireLoop {
         if let Some((_, due)) = self.tracked.remove(&key) {
             self.deadlines.remove(&(due, key));
         }
-        let next = partition.promote_committed();
+        let next = match partition.promote_committed(self.clock.wall()) {
+            Ok(next) => next,
+            Err(error) => {
+                self.retry_after(partition, &error);
+                None
+            }
+        };
         if let Some(due) = next.filter(|_| !self.retrying.contains(&key)) {
             self.deadlines.insert((due, key));
             self.tracked.insert(key, (Arc::clone(partition), due));
@@ -195,7 +207,6 @@ impl FireLoop {
         }
     }
 
-    /// One turn for each partition that has something due now.
     fn fire_due(&mut self) {
         let now = self.clock.wall();
         let due: Vec<_> = self
@@ -217,29 +228,25 @@ impl FireLoop {
 
     /// Fires what is due in a partition; false where it must not be tried again at once.
     fn fire(&mut self, partition: &Arc<Partition>, now: TimestampMs) -> bool {
-        let go_on = self.fire_in_hand(partition, now);
-        partition.hand_emptied();
-        go_on
-    }
-
-    fn fire_in_hand(&mut self, partition: &Arc<Partition>, now: TimestampMs) -> bool {
-        let due = partition.pop_due(now, RECORDS_PER_TURN_MAX);
-        let log_append_time = partition.config().log_append_time;
-        let fire = fire::build(
-            partition.log(),
-            due,
-            FireRules {
-                now,
-                log_append_time,
-            },
-        );
-        partition.put_back(fire.left);
-        let mut unread = Vec::new();
+        let due = match partition.pop_due(now, RECORDS_PER_TURN_MAX) {
+            Ok(due) => due,
+            Err(error) => {
+                self.retry_after(partition, &error);
+                return false;
+            }
+        };
+        let rules = FireRules {
+            now,
+            log_append_time: partition.config().log_append_time,
+        };
+        let mut fire = fire::build(partition.log(), due, rules);
+        let mut unread = false;
         for (entry, error) in fire.failed {
             if error.is_passing() {
                 warn!(topic = %partition.topic, partition = partition.key.index,
                       schedule_id = entry.key.id.0, %error, "a held record cannot be read now");
-                unread.push(entry);
+                fire.left.push(entry);
+                unread = true;
                 continue;
             }
             // Its HOLD stays in the log, pending: nothing is settled by a guess.
@@ -247,20 +254,16 @@ impl FireLoop {
                    schedule_id = entry.key.id.0, %error, "a held record cannot be fired");
             partition.metrics.fire_failed();
         }
-        let try_later = !unread.is_empty();
-        partition.put_back(unread);
-        if try_later {
+        if unread {
             self.retry(partition);
         }
-        let Some(frame) = fire.frame else { return true };
-        match partition.append(
-            Unit {
-                frames: vec![frame],
-            },
-            |_| Vec::new(),
-            now,
-        ) {
+        let Some(frame) = fire.frame else {
+            partition.hand_emptied(fire.left);
+            return true;
+        };
+        match partition.append_fire(frame, now) {
             Ok(appended) => {
+                partition.hand_emptied(fire.left);
                 let dues = fire.fired.iter().map(|entry| entry.key.due).collect();
                 let partition = Arc::clone(partition);
                 self.events.push(
@@ -280,13 +283,19 @@ impl FireLoop {
                 let retry = !matches!(error, AppendError::Poisoned | AppendError::Closed);
                 warn!(topic = %partition.topic, partition = partition.key.index, %error, retry,
                       records = fire.fired.len(), "due records could not be appended");
-                partition.put_back(fire.fired);
+                partition.hand_emptied(fire.left.into_iter().chain(fire.fired));
                 if retry {
                     self.retry(partition);
                 }
                 false
             }
         }
+    }
+
+    fn retry_after(&mut self, partition: &Arc<Partition>, error: &PendingError) {
+        error!(topic = %partition.topic, partition = partition.key.index, %error,
+               "what is pending cannot be told now");
+        self.retry(partition);
     }
 
     /// Leaves a partition alone for a while.

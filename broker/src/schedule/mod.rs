@@ -4,7 +4,7 @@
 //!  Produce ─> accept: the batch is split into a unit ─> HOLD (hidden) + DATA rest, one append, offsets reserved
 //!                                                        │ committed
 //!                                                        v
-//!                                                   timers (derived, in memory, rebuilt from the log by `pending`)
+//!                                                   timers (derived, on disk, brought up to the log by `pending`)
 //!                                                        │ wall clock >= due
 //!                                                        v
 //!  consumers <─ committed <─ FIRE (an ordinary batch at the log end) <─ fire_loop: read HOLD, build, append
@@ -17,10 +17,14 @@
 //!   unsettled; a crash after leaves it settled.
 
 pub mod accept;
+pub mod control;
 pub mod fire;
 pub mod fire_loop;
 pub mod pending;
 pub mod timer;
+
+#[cfg(test)]
+mod tests;
 
 /// Header on a fired record: when it was due, decimal milliseconds.
 pub const HEADER_DUE_AT: &str = "chronos-due-at";

@@ -1,18 +1,19 @@
-//! What is pending, rebuilt from the log: holds − fires − cancels, by log order.
+//! What is pending: holds − fires − cancels, by log order; from the timer store's checkpoint on, or from the log's beginning.
 
-use std::{collections::HashMap, ops::ControlFlow};
+use std::ops::ControlFlow;
 
-use scheduler::{Place, TimerEntry, TimerKey, TimerStore};
+use bytes::Bytes;
+use scheduler::{Marks, Place, StoreError, StoreOptions, TimerEntry, TimerKey, TimerStore};
 use storage::{
     batch::BatchView,
-    frame::{CancelAction, CancelFrame, FrameError, HoldFrame},
+    frame::{CancelAction, CancelEntry, CancelFrame, FrameError, HoldFrame},
     log::{Log, ReadError},
-    record::RecordIter,
-    units::{Offset, ScheduleId},
+    record::{Record, RecordIter},
+    units::{DueTime, Offset, ScheduleId, TimestampMs},
 };
 use thiserror::Error;
 
-use super::HEADER_SCHEDULE_ID;
+use super::{HEADER_DUE_AT, HEADER_SCHEDULE_ID};
 
 /// Why a partition's pending records cannot be told. It stays offline then: guessing would lose or double one.
 #[derive(Debug, Error)]
@@ -26,80 +27,190 @@ pub enum PendingError {
     /// A FIRE frame whose records do not name what they settle.
     #[error("FIRE frame at offset {0} does not name what it settles")]
     Fire(Offset),
+    /// The timer files could not be written or read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
-/// Reads the hidden and FIRE frames of an open log. Segments that have none are not read.
-pub fn rebuild(log: &Log) -> Result<TimerStore, PendingError> {
-    let mut pending = HashMap::new();
-    let mut failed = None;
-    // From the first byte: what is pending may lie below the log start.
-    log.scan_special(Offset(0), &mut |frame| match replay(&mut pending, &frame) {
-        Ok(()) => ControlFlow::Continue(()),
-        Err(error) => {
-            failed = Some(error);
-            ControlFlow::Break(())
+impl PendingError {
+    /// The file system refused just now.
+    pub fn is_passing(&self) -> bool {
+        matches!(
+            self,
+            Self::Read(ReadError::Io(_)) | Self::Store(StoreError::Io(_))
+        )
+    }
+}
+
+/// The pending records of an open log: its timer store, brought up to the log's end.
+pub fn open(
+    log: &Log,
+    options: StoreOptions,
+    now: TimestampMs,
+) -> Result<TimerStore, PendingError> {
+    if let Some((store, marks)) = TimerStore::open(options.clone(), log.offsets().log_end)? {
+        match replay(log, store, marks, None, now) {
+            Err(PendingError::Store(StoreError::Damaged)) => {}
+            done => return done,
         }
-    })?;
-    if let Some(error) = failed {
-        return Err(error);
     }
-    let mut timers = TimerStore::default();
-    for entry in pending.into_values() {
-        timers.insert(entry);
-    }
-    Ok(timers)
+    rebuild(log, options, None, now)
 }
 
-/// Takes in the next hidden or FIRE frame.
+/// The same, from the log alone: holds below `holds_below`, where it is given, and whatever settles them.
+pub fn rebuild(
+    log: &Log,
+    options: StoreOptions,
+    holds_below: Option<Offset>,
+    now: TimestampMs,
+) -> Result<TimerStore, PendingError> {
+    let store = TimerStore::create(options)?;
+    replay(log, store, Marks::default(), holds_below, now)
+}
+
+/// Reads the hidden and FIRE frames from the marks on; what is pending may lie below the log start.
 fn replay(
-    pending: &mut HashMap<ScheduleId, TimerEntry>,
-    frame: &BatchView,
-) -> Result<(), PendingError> {
-    let at = Offset(frame.header.base_offset);
-    let damaged = |e| PendingError::Frame(at, e);
-    if frame.header.is_fire() {
-        return settle(pending, frame).ok_or(PendingError::Fire(at));
-    }
-    if let Some(hold) = HoldFrame::parse(frame).map_err(damaged)? {
-        for (index, entry) in (0u32..).zip(&hold.entries) {
-            let key = TimerKey {
-                due: entry.due,
-                id: entry.id,
-            };
-            let place = Place {
-                hold: hold.base_offset,
-                index,
-            };
-            pending.insert(entry.id, TimerEntry { key, place });
-        }
-    }
-    if let Some(cancel) = CancelFrame::parse(frame).map_err(damaged)? {
-        for (id, action) in cancel.entries {
-            match action {
-                CancelAction::Cancelled | CancelAction::Replaced => {
-                    pending.remove(&id);
+    log: &Log,
+    store: TimerStore,
+    marks: Marks,
+    holds_below: Option<Offset>,
+    now: TimestampMs,
+) -> Result<TimerStore, PendingError> {
+    let mut replay = Replay {
+        store,
+        marks,
+        first_kept: log.first_kept(),
+        holds_below: holds_below.unwrap_or(Offset(i64::MAX)),
+        log,
+    };
+    let mut failed = None;
+    log.scan_special(
+        marks.replay_from,
+        &mut |frame| match replay.frame(&frame, now) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => {
+                failed = Some(error);
+                ControlFlow::Break(())
+            }
+        },
+    )?;
+    failed.map_or(Ok(replay.store), Err)
+}
+
+struct Replay<'a> {
+    store: TimerStore,
+    marks: Marks,
+    /// Of what lies below, the HOLD is gone: it was settled, and is not in the store.
+    first_kept: Offset,
+    holds_below: Offset,
+    log: &'a Log,
+}
+
+impl Replay<'_> {
+    fn frame(&mut self, frame: &BatchView, now: TimestampMs) -> Result<(), PendingError> {
+        let at = Offset(frame.header.base_offset);
+        let damaged = |e| PendingError::Frame(at, e);
+        if frame.header.is_fire() {
+            for record in fired_records(frame).ok_or(PendingError::Fire(at))? {
+                let fired = record.as_ref().and_then(fired_key);
+                let key = fired.ok_or(PendingError::Fire(at))?;
+                if self.counts(at, key.id) {
+                    self.store.remove(key);
                 }
-                CancelAction::Rescheduled(due) => {
-                    if let Some(entry) = pending.get_mut(&id) {
-                        entry.key.due = due;
-                    }
+            }
+        } else if let Some(hold) = HoldFrame::parse(frame).map_err(damaged)? {
+            if hold.base_offset >= self.holds_below {
+                return Ok(());
+            }
+            for entry in timers(&hold) {
+                self.store.insert(entry);
+            }
+        } else if let Some(cancel) = CancelFrame::parse(frame).map_err(damaged)? {
+            for entry in cancel.entries {
+                if self.counts(at, entry.id) {
+                    self.cancel(entry)?;
                 }
             }
         }
+        if self.store.is_full() {
+            self.store.flush(now)?;
+        }
+        Ok(())
     }
-    Ok(())
+
+    /// Whether a frame at `at` still has to be applied to that record.
+    fn counts(&self, at: Offset, id: ScheduleId) -> bool {
+        let applied = at < self.marks.settled_to && id.0 < self.marks.replay_from.0;
+        !applied && id.0 >= self.first_kept.0 && id.0 < self.holds_below.0
+    }
+
+    fn cancel(&mut self, entry: CancelEntry) -> Result<(), PendingError> {
+        let due = match entry.due.or_else(|| self.store.moved_to(entry.id)) {
+            Some(due) => due,
+            None => match find_hold(self.log, entry.id)? {
+                Some(hold) => hold.key.due,
+                None => return Ok(()),
+            },
+        };
+        let key = TimerKey { due, id: entry.id };
+        let Some(place) = self.store.get(key)? else {
+            return Ok(());
+        };
+        self.store.remove(key);
+        if let CancelAction::Rescheduled(due) = entry.action {
+            self.store.insert(TimerEntry {
+                key: TimerKey { due, ..key },
+                place: Place {
+                    moved: true,
+                    ..place
+                },
+            });
+        }
+        Ok(())
+    }
 }
 
-/// Removes what a FIRE frame settles. FIRE frames are written uncompressed.
-fn settle(pending: &mut HashMap<ScheduleId, TimerEntry>, frame: &BatchView) -> Option<()> {
-    if frame.header.compression() != 0 {
-        return None;
-    }
-    for record in RecordIter::new(frame.records(), frame.header.records_count) {
-        let record = record.ok()?;
-        let id = record.last_header(HEADER_SCHEDULE_ID)?.as_ref()?;
-        let id = std::str::from_utf8(id).ok()?.parse().ok()?;
-        pending.remove(&ScheduleId(id));
-    }
-    Some(())
+/// The timers that a HOLD starts.
+pub fn timers(hold: &HoldFrame) -> impl Iterator<Item = TimerEntry> {
+    let base = hold.base_offset;
+    (0u32..).zip(&hold.entries).map(move |(index, entry)| {
+        let key = TimerKey {
+            due: entry.due,
+            id: entry.id,
+        };
+        let place = Place {
+            hold: base,
+            index,
+            moved: false,
+        };
+        TimerEntry { key, place }
+    })
+}
+
+/// The timer of a record as its HOLD has it; `None` where there is no HOLD with it.
+pub fn find_hold(log: &Log, id: ScheduleId) -> Result<Option<TimerEntry>, PendingError> {
+    let at = Offset(id.0);
+    let Some(batch) = log.batch_at(at)? else {
+        return Ok(None);
+    };
+    let hold = HoldFrame::parse(&batch).map_err(|e| PendingError::Frame(at, e))?;
+    Ok(hold.and_then(|hold| timers(&hold).find(|entry| entry.key.id == id)))
+}
+
+/// The records of a FIRE frame; written uncompressed.
+pub fn fired_records(frame: &BatchView) -> Option<impl Iterator<Item = Option<Record>>> {
+    let records = RecordIter::new(frame.records(), frame.header.records_count);
+    (frame.header.compression() == 0).then(|| records.map(Result::ok))
+}
+
+/// What a record of a FIRE frame settles.
+pub fn fired_key(record: &Record) -> Option<TimerKey> {
+    let number = |name| {
+        let value: &Bytes = record.last_header(name)?.as_ref()?;
+        std::str::from_utf8(value).ok()?.parse().ok()
+    };
+    Some(TimerKey {
+        due: DueTime(number(HEADER_DUE_AT)?),
+        id: ScheduleId(number(HEADER_SCHEDULE_ID)?),
+    })
 }

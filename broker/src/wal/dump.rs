@@ -134,9 +134,10 @@ fn entries(frame: &BatchView) -> anyhow::Result<Vec<EntryRow>> {
             .collect();
     }
     if let Some(cancel) = CancelFrame::parse(frame)? {
-        let entries = cancel.entries.iter().map(|(id, action)| EntryRow {
-            offset: id.0,
-            action: Some(match action {
+        let entries = cancel.entries.iter().map(|entry| EntryRow {
+            offset: entry.id.0,
+            due: entry.due.map(|due| due.0),
+            action: Some(match entry.action {
                 CancelAction::Cancelled => "cancelled".into(),
                 CancelAction::Rescheduled(due) => format!("rescheduled to {due}"),
                 CancelAction::Replaced => "replaced".into(),

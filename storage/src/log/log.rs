@@ -339,6 +339,17 @@ impl Log {
         drop(self.checkpointing.lock());
     }
 
+    /// Makes all that was appended durable, whatever the policy; false where the log is poisoned. Blocks on the disk.
+    pub fn sync(&self) -> bool {
+        self.sync_round(0)
+    }
+
+    /// The first offset that the disk still has, of any frame: at or below the log start.
+    pub fn first_kept(&self) -> Offset {
+        let segments = self.segments.read();
+        segments.first().map_or(Offset(0), |s| s.first_offset)
+    }
+
     pub(super) fn committed(&self) -> Committed {
         *self.committed.read()
     }

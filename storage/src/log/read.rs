@@ -208,11 +208,21 @@ impl Log {
         from: Offset,
         each: &mut dyn FnMut(BatchView) -> ControlFlow<()>,
     ) -> Result<(), ReadError> {
+        self.scan_special_where(from, &|_| true, each)
+    }
+
+    /// The same, of those whose header is `wanted`; of others no more is read.
+    pub fn scan_special_where(
+        &self,
+        from: Offset,
+        wanted: &dyn Fn(&BatchHeader) -> bool,
+        each: &mut dyn FnMut(BatchView) -> ControlFlow<()>,
+    ) -> Result<(), ReadError> {
         for segment in &self.segments_from(from) {
             let positions = segment.index.read().specials().to_vec();
             for position in positions {
                 let header = header_at(segment, u64::from(position))?;
-                if header.last_offset() < from.0 {
+                if header.last_offset() < from.0 || !wanted(&header) {
                     continue;
                 }
                 if each(load(segment, u64::from(position), &header)?).is_break() {

@@ -79,6 +79,10 @@ pub struct ProduceArgs {
     #[arg(short = 'H', long, value_name = "NAME=VALUE", value_parser = key_value)]
     #[serde(serialize_with = "map")]
     pub header: Vec<(String, String)>,
+    /// Hold each record (chronos-deliver-at): due between one hour from now and so much later, shuffled
+    #[arg(long, value_name = "SPAN", value_parser = span)]
+    #[serde(rename = "held_over_ms", serialize_with = "opt_millis")]
+    pub held_over: Option<Duration>,
     /// Bytes of a random key; 0 is no key
     #[arg(long, default_value_t = 0)]
     pub key_bytes: usize,
@@ -217,6 +221,14 @@ fn map<S: Serializer>(pairs: &[(String, String)], serializer: S) -> Result<S::Ok
         map.serialize_entry(key, value)?;
     }
     map.end()
+}
+
+#[expect(clippy::ref_option, reason = "serde's signature")]
+fn opt_millis<S: Serializer>(span: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+    match span {
+        None => serializer.serialize_none(),
+        Some(span) => millis(span, serializer),
+    }
 }
 
 fn millis<S: Serializer>(span: &Duration, serializer: S) -> Result<S::Ok, S::Error> {

@@ -23,6 +23,9 @@ use crate::output::Format;
 
 /// As fast as possible, answers are taken after so many records.
 const POLL_EVERY: u64 = 64;
+const HOUR_MS: i64 = 3_600_000;
+/// 2⁶⁴ divided by the golden ratio: multiples of it fill a range evenly, in no order.
+const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
 
 #[derive(Serialize)]
 struct Outcome<'a> {
@@ -232,6 +235,7 @@ impl<'a> Worker<'a> {
     }
 
     fn send(&mut self, time: usize) -> anyhow::Result<()> {
+        let due = self.args.held_over.map(|span| self.due_ms(span).to_string());
         let mut record = Record::with_opaque_to(&self.topic.name, time).payload(self.values.next());
         if let Some(keys) = &mut self.keys {
             record = record.key(keys.next());
@@ -240,12 +244,29 @@ impl<'a> Worker<'a> {
             let partition = turn % u64::from(self.topic.partitions.unsigned_abs());
             record = record.partition(i32::try_from(partition)?);
         }
-        if let Some(headers) = &self.headers {
-            record = record.headers(headers.clone());
+        let mut headers = self.headers.clone();
+        if let Some(due) = &due {
+            headers = Some(headers.unwrap_or_default().insert(Header {
+                key: "chronos-deliver-at",
+                value: Some(due),
+            }));
+        }
+        if let Some(headers) = headers {
+            record = record.headers(headers);
         }
         client::send(self.producer, record)?;
         self.sent += 1;
         Ok(())
+    }
+}
+
+impl Worker<'_> {
+    /// Between one hour from now and `span` later; neighbours lie far apart.
+    fn due_ms(&self, span: Duration) -> i64 {
+        let span = u64::try_from(span.as_millis()).unwrap_or(u64::MAX).max(1);
+        let shuffled = (self.sent * self.args.producers + self.number).wrapping_mul(SPREAD) >> 16;
+        let ahead = i64::try_from(shuffled % span).unwrap_or(0);
+        jiff::Timestamp::now().as_millisecond() + HOUR_MS + ahead
     }
 }
 

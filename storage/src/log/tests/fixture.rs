@@ -195,7 +195,12 @@ fn check_content(log: &Log, frames: &[Bytes]) {
         [(6, 9_001, value("held one")), (7, 9_002, value("held two"))]
     );
     let cancel = CancelFrame::parse(&special[3]).unwrap().unwrap();
-    assert_eq!(cancel.entries, [(ScheduleId(7), CancelAction::Cancelled)]);
+    let cancelled = CancelEntry {
+        id: ScheduleId(7),
+        due: None,
+        action: CancelAction::Cancelled,
+    };
+    assert_eq!(cancel.entries, [cancelled]);
 
     let base = |b: Option<BatchView>| b.unwrap().header.base_offset;
     assert_eq!(

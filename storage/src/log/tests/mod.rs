@@ -27,7 +27,7 @@ use super::{
 use crate::{
     batch::{ATTR_FIRE, ATTR_HIDDEN, BatchHeader, BatchView, seal_header},
     disk::{Disk, crash::CrashDisk},
-    frame::{CancelAction, CancelFrame, Hold, encode_hold},
+    frame::{CancelAction, CancelEntry, CancelFrame, Hold, encode_hold},
     record::{Record, RecordIter},
     units::{DueTime, LeaderEpoch, Offset, ScheduleId, TimestampMs, TopicId},
 };
@@ -192,7 +192,11 @@ fn held(original: BatchHeader, values: &[&str], held: &[i32], cancel: Option<Sch
 fn cancel_frame(id: ScheduleId, original: BatchHeader) -> Frame {
     let body = CancelFrame {
         request_id: Bytes::from_static(b"r"),
-        entries: vec![(id, CancelAction::Cancelled)],
+        entries: vec![CancelEntry {
+            id,
+            due: None,
+            action: CancelAction::Cancelled,
+        }],
     }
     .encode();
     let header = BatchHeader {

@@ -1,0 +1,376 @@
+//! The held records of a partition: which wait, and who has them in hand.
+
+use std::{collections::VecDeque, io};
+
+use scheduler::{Marks, Place, StoreError, TimerEntry, TimerKey, TimerStore};
+use storage::{
+    frame::{CancelAction, CancelEntry, CancelFrame},
+    log::{AppendError, Appended, Frame, Unit},
+    units::{DueTime, Offset, ScheduleId, TimestampMs},
+};
+
+use super::Partition;
+use crate::schedule::{
+    control::{Change, ControlError, Outcome, hold_dues},
+    pending::{self, PendingError},
+};
+
+/// Requests whose answer is remembered, so that a repeated one answers as the first did.
+const REQUESTS_MAX: usize = 1_024;
+
+/// *Invariant*: a record is in exactly one of: `uncommitted`, `timers`, `in_hand`, the log as a fire or a cancel.
+#[derive(Debug)]
+pub(super) struct Pending {
+    /// Holds appended but not committed, in log order, each with the log end it waits for.
+    pub(super) uncommitted: VecDeque<(Offset, Vec<TimerEntry>)>,
+    timers: TimerStore,
+    /// What the fire loop has taken out and not yet appended.
+    in_hand: Vec<TimerEntry>,
+    requests: VecDeque<(Vec<u8>, Answered)>,
+    closed: bool,
+}
+
+/// What a change came to: an outcome per record that was asked about, `None` where it is not pending; and the log end at which
+/// that may be told.
+#[derive(Clone, Debug)]
+pub struct Answered {
+    /// In the order asked.
+    pub outcomes: Vec<Option<Outcome>>,
+    /// When it is committed.
+    pub committed_at: Offset,
+}
+
+impl Pending {
+    pub(super) fn new(timers: TimerStore) -> Self {
+        Self {
+            uncommitted: VecDeque::new(),
+            timers,
+            in_hand: Vec::new(),
+            requests: VecDeque::new(),
+            closed: false,
+        }
+    }
+
+    /// Where those of the records asked for that are pending lie. One in hand is being fired.
+    pub(super) fn locate_all(
+        &self,
+        asked: &[(ScheduleId, DueTime)],
+    ) -> Result<Vec<(TimerKey, Place)>, AppendError> {
+        let mut found = Vec::new();
+        for (id, hold_due) in asked {
+            let located = self.locate(*id, *hold_due);
+            found.extend(located.map_err(|e| AppendError::Io(io::Error::other(e)))?);
+        }
+        Ok(found)
+    }
+
+    /// How far into the log the timers go.
+    fn marks(&self, log_end: Offset) -> Marks {
+        let uncommitted = self.uncommitted.iter().flat_map(|(_, e)| e).next();
+        Marks {
+            replay_from: uncommitted.map_or(log_end, |entry| entry.place.hold),
+            settled_to: log_end,
+        }
+    }
+}
+
+impl Pending {
+    fn locate(
+        &self,
+        id: ScheduleId,
+        hold_due: DueTime,
+    ) -> Result<Option<(TimerKey, Place)>, StoreError> {
+        let mut uncommitted = self.uncommitted.iter().flat_map(|(_, entries)| entries);
+        if let Some(entry) = uncommitted.find(|entry| entry.key.id == id) {
+            return Ok(Some((entry.key, entry.place)));
+        }
+        let due = self.timers.moved_to(id).unwrap_or(hold_due);
+        let key = TimerKey { due, id };
+        Ok(self.timers.get(key)?.map(|place| (key, place)))
+    }
+
+    pub(super) fn apply(&mut self, key: TimerKey, place: Place, change: Change) {
+        let moved = match change {
+            Change::Cancel => None,
+            Change::MoveTo(due) => Some(TimerEntry {
+                key: TimerKey { due, ..key },
+                place: Place {
+                    moved: true,
+                    ..place
+                },
+            }),
+        };
+        for (_, entries) in &mut self.uncommitted {
+            if let Some(at) = entries.iter().position(|entry| entry.key == key) {
+                match moved {
+                    None => drop(entries.remove(at)),
+                    Some(entry) => entries.splice(at..=at, [entry]).for_each(drop),
+                }
+                return;
+            }
+        }
+        self.timers.remove(key);
+        if let Some(entry) = moved {
+            self.timers.insert(entry);
+        }
+    }
+}
+
+impl Partition {
+    /// Moves holds that are committed to the timers; then says when the next one is due.
+    pub fn promote_committed(&self, now: TimestampMs) -> Result<Option<DueTime>, PendingError> {
+        let committed = self.log().offsets().high_watermark;
+        let mut pending = self.pending.lock();
+        while pending
+            .uncommitted
+            .front()
+            .is_some_and(|(end, _)| *end <= committed)
+        {
+            let entries = pending.uncommitted.pop_front().map(|(_, entries)| entries);
+            for entry in entries.into_iter().flatten() {
+                pending.timers.insert(entry);
+            }
+        }
+        if pending.closed {
+            return Ok(None);
+        }
+        if pending.timers.is_full() && pending.in_hand.is_empty() {
+            pending.timers.flush(now)?;
+        }
+        self.or_rebuilt(&mut pending, now, TimerStore::next_deadline)
+    }
+
+    /// The log end that the oldest hold not yet committed waits for.
+    pub fn uncommitted_front(&self) -> Option<Offset> {
+        self.pending.lock().uncommitted.front().map(|(end, _)| *end)
+    }
+
+    /// Takes out what is due, in firing order: it is in hand until [`Partition::hand_emptied`].
+    pub fn pop_due(&self, now: TimestampMs, max: usize) -> Result<Vec<TimerEntry>, PendingError> {
+        let mut pending = self.pending.lock();
+        if pending.closed {
+            return Ok(Vec::new());
+        }
+        let due = self.or_rebuilt(&mut pending, now, |timers| timers.pop_due(now, max))?;
+        pending.in_hand.clone_from(&due);
+        Ok(due)
+    }
+
+    /// What was taken out is in the log as a fire, or handed back: `left` could not be fired.
+    pub fn hand_emptied(&self, left: impl IntoIterator<Item = TimerEntry>) {
+        let mut pending = self.pending.lock();
+        pending.in_hand.clear();
+        for entry in left {
+            pending.timers.insert(entry);
+        }
+    }
+
+    /// Asks the timers; where their files are damaged, the log is read again. Nothing must be in hand.
+    fn or_rebuilt<T>(
+        &self,
+        pending: &mut Pending,
+        now: TimestampMs,
+        ask: impl Fn(&mut TimerStore) -> Result<T, StoreError>,
+    ) -> Result<T, PendingError> {
+        match ask(&mut pending.timers) {
+            Err(StoreError::Damaged) if pending.in_hand.is_empty() => {
+                tracing::error!(topic = %self.topic, partition = self.key.index,
+                    "timer files are damaged: they are built again from the log");
+                let marks = pending.marks(self.log().offsets().log_end);
+                let options = pending.timers.options().clone();
+                pending.timers =
+                    pending::rebuild(self.log(), options, Some(marks.replay_from), now)?;
+                Ok(ask(&mut pending.timers)?)
+            }
+            answer => Ok(answer?),
+        }
+    }
+
+    /// Writes a checkpoint of the timers where `changes` or more came since the last one: bounds what the next start replays.
+    /// Blocks on the disk.
+    pub fn checkpoint_timers(&self, changes: u64, now: TimestampMs) -> io::Result<()> {
+        let checkpoint = {
+            let mut pending = self.pending.lock();
+            let is_due = pending.timers.changes() >= changes.max(1) && !pending.closed;
+            if !is_due || !pending.in_hand.is_empty() {
+                return Ok(());
+            }
+            let marks = pending.marks(self.log().offsets().log_end);
+            pending
+                .timers
+                .capture(now, marks)
+                .map_err(io::Error::other)?
+        };
+        // The log decides: what is derived must not outlive what it is derived from.
+        let written = if self.log().sync() {
+            checkpoint.write()
+        } else {
+            Err(io::Error::other("the log is poisoned"))
+        };
+        let mut pending = self.pending.lock();
+        match written {
+            Ok(unlinked) => {
+                pending.timers.written(unlinked);
+                Ok(())
+            }
+            Err(error) => {
+                pending.timers.not_written();
+                Err(error)
+            }
+        }
+    }
+
+    /// Cancels or moves records, by one CANCEL frame; each is named with the due time that its HOLD has. `None` where the fire
+    /// loop has one of them in hand: ask again.
+    pub fn change(
+        &self,
+        asked: &[(ScheduleId, DueTime)],
+        change: Change,
+        expected: Option<DueTime>,
+        request_id: &[u8],
+        now: TimestampMs,
+    ) -> Result<Option<Answered>, ControlError> {
+        let mut pending = self.pending.lock();
+        if pending.closed {
+            return Err(ControlError::Closed);
+        }
+        let known = pending.requests.iter().find(|(id, _)| id == request_id);
+        if let Some((_, answered)) = known.filter(|_| !request_id.is_empty()) {
+            return Ok(Some(answered.clone()));
+        }
+        let mut found = Vec::new();
+        let mut outcomes = Vec::with_capacity(asked.len());
+        for (id, hold_due) in asked {
+            let Some((key, place)) = pending.locate(*id, *hold_due)? else {
+                if pending.in_hand.iter().any(|entry| entry.key.id == *id) {
+                    return Ok(None);
+                }
+                outcomes.push(None);
+                continue;
+            };
+            if expected.is_some_and(|expected| expected != key.due) {
+                outcomes.push(Some(Outcome::DueDiffers(key.due)));
+                continue;
+            }
+            outcomes.push(Some(Outcome::Done));
+            found.push((key, place));
+        }
+        let mut committed_at = Offset(0);
+        if !found.is_empty() {
+            committed_at = self.append_cancel(&mut pending, &found, change, request_id, now)?;
+        }
+        let answered = Answered {
+            outcomes,
+            committed_at,
+        };
+        if !request_id.is_empty() {
+            if pending.requests.len() == REQUESTS_MAX {
+                pending.requests.pop_front();
+            }
+            let request = (request_id.to_vec(), answered.clone());
+            pending.requests.push_back(request);
+        }
+        Ok(Some(answered))
+    }
+
+    fn append_cancel(
+        &self,
+        pending: &mut Pending,
+        found: &[(TimerKey, Place)],
+        change: Change,
+        request_id: &[u8],
+        now: TimestampMs,
+    ) -> Result<Offset, ControlError> {
+        let action = match change {
+            Change::Cancel => CancelAction::Cancelled,
+            Change::MoveTo(due) => CancelAction::Rescheduled(due),
+        };
+        let entries = found.iter().map(|(key, _)| CancelEntry {
+            id: key.id,
+            due: Some(key.due),
+            action,
+        });
+        let frame = CancelFrame {
+            request_id: request_id.to_vec().into(),
+            entries: entries.collect(),
+        };
+        let (header, body) = frame.into_frame(now);
+        let unit = Unit {
+            frames: vec![Frame { header, body }],
+        };
+        let appended = self.log().append(unit, self.leader_epoch(), now.0);
+        let (Appended::New { next_offset, .. } | Appended::Duplicate { next_offset, .. }) =
+            appended.map_err(ControlError::Append)?;
+        for (key, place) in found {
+            pending.apply(*key, *place, change);
+        }
+        Ok(next_offset)
+    }
+
+    /// Pending records from `from` on that are due before `to`, in firing order, until `each` returns false. Those that are not
+    /// committed yet are not among them. Blocks on the disk.
+    pub fn for_each_pending(
+        &self,
+        from: TimerKey,
+        to: DueTime,
+        each: &mut dyn FnMut(TimerEntry) -> bool,
+    ) -> Result<(), StoreError> {
+        self.pending.lock().timers.for_each(from, to, each)
+    }
+
+    /// The timer of a pending record; its HOLD has that due time.
+    pub fn find_pending(
+        &self,
+        id: ScheduleId,
+        hold_due: DueTime,
+    ) -> Result<Option<TimerEntry>, StoreError> {
+        let pending = self.pending.lock();
+        let in_hand = pending.in_hand.iter().find(|entry| entry.key.id == id);
+        if let Some(entry) = in_hand {
+            return Ok(Some(*entry));
+        }
+        let found = pending.locate(id, hold_due)?;
+        Ok(found.map(|(key, place)| TimerEntry { key, place }))
+    }
+
+    /// The records asked for that were held here, each once, with the due time that its HOLD has.
+    pub(super) fn hold_dues(
+        &self,
+        ids: &[ScheduleId],
+    ) -> Result<Vec<(ScheduleId, DueTime)>, AppendError> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let dues = hold_dues(self.log(), ids);
+        dues.map_err(|e| AppendError::Io(io::Error::other(e)))
+    }
+
+    /// The oldest HOLD that no appended FIRE or CANCEL has settled whole.
+    pub(super) fn oldest_pending(&self) -> Option<Offset> {
+        let pending = self.pending.lock();
+        let uncommitted = pending.uncommitted.iter().flat_map(|(_, e)| e).next();
+        [
+            pending.timers.oldest_hold(),
+            pending.in_hand.iter().map(|e| e.place.hold).min(),
+            uncommitted.map(|entry| entry.place.hold),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    /// Held records not yet fired, committed or not.
+    pub fn pending_records(&self) -> usize {
+        let pending = self.pending.lock();
+        let uncommitted: usize = pending.uncommitted.iter().map(|(_, e)| e.len()).sum();
+        pending.timers.len() + uncommitted + pending.in_hand.len()
+    }
+
+    /// The end of a partition whose topic was deleted: nothing is appended or fired any more.
+    pub fn close(&self) {
+        self.log().abandon();
+        let mut pending = self.pending.lock();
+        pending.closed = true;
+        pending.uncommitted.clear();
+    }
+}

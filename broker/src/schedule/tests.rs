@@ -1,0 +1,596 @@
+//! A partition whose clock and disk belong to the test: nothing early, nothing lost, nothing twice.
+
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+
+use bytes::Bytes;
+use kafka_compat::records::{self, RecordRules};
+use scheduler::{ManualClock, StoreOptions, TimerKey};
+use storage::{
+    batch::{BatchHeader, build_batch},
+    disk::{Disk, crash::CrashDisk},
+    log::{Chunk, Log, LogOptions, ReadUpTo, Syncer},
+    record::Record,
+    units::{DueTime, LeaderEpoch, Offset, ScheduleId, TimestampMs, TopicId},
+};
+
+use super::{
+    HEADER_DUE_AT, HEADER_SCHEDULE_ID, accept,
+    control::{self, Held, Outcome},
+    fire_loop::{FireHandle, FireLoop},
+    pending,
+};
+use crate::{
+    config::{Config, load},
+    partition::{AppendedUnit, Partition, PartitionKey},
+    telemetry::Metrics,
+    topic_config::TopicConfig,
+};
+
+const T0: i64 = 1_800_000_000_000;
+const HOUR: i64 = 3_600_000;
+const DAY: i64 = 24 * HOUR;
+
+/// One partition and its fire loop.
+struct World {
+    disk: CrashDisk,
+    clock: Arc<ManualClock>,
+    partition: Arc<Partition>,
+    fire: FireHandle,
+    fire_loop: FireLoop,
+}
+
+/// A fired record as a consumer gets it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Fired {
+    id: i64,
+    due: i64,
+    value: Bytes,
+    offset: i64,
+}
+
+impl World {
+    fn new() -> Self {
+        let disk = CrashDisk::new();
+        disk.create_dir_all(&PathBuf::from("/data")).unwrap();
+        Self::open(disk, T0, &[]).unwrap()
+    }
+
+    fn open(disk: CrashDisk, now: i64, settings: &[(&str, &str)]) -> Option<Self> {
+        let clock = Arc::new(ManualClock::at(TimestampMs(now)));
+        let broker = Config::new(load(None, &[], &[]).unwrap()).unwrap();
+        let own: BTreeMap<String, String> = settings
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .chain([("flush.policy".to_owned(), "os".to_owned())])
+            .collect();
+        let config = Arc::new(TopicConfig::resolve(&own, &broker));
+        let (log, _) = Log::open(LogOptions {
+            dir: PathBuf::from("/data/t-0"),
+            topic_id: TopicId::from_u128(1),
+            partition: 0,
+            config: config.log_config(),
+            disk: Arc::new(disk.clone()),
+            syncer: Syncer::start(1, None).unwrap(),
+            now_ms: now,
+        })
+        .ok()?;
+        let mut options = StoreOptions::new("/data/t-0/timers".into(), Arc::new(disk.clone()));
+        (options.memtable_max, options.ahead_max) = (64, 16);
+        let timers = pending::open(&log, options, TimestampMs(now)).ok()?;
+        let key = PartitionKey {
+            topic: TopicId::from_u128(1),
+            index: 0,
+        };
+        let metrics = Metrics::new().unwrap().topic("t");
+        let epoch = LeaderEpoch(0);
+        let partition = Partition::new(key, "t".into(), log, epoch, config, metrics, timers);
+        let partition = Arc::new(partition);
+        let fire = FireHandle::default();
+        fire.watch(&partition);
+        Some(Self {
+            disk,
+            fire_loop: FireLoop::new(fire.clone(), Arc::clone(&clock) as _),
+            clock,
+            partition,
+            fire,
+        })
+    }
+
+    /// The process ends; another one opens the folder.
+    fn restarted(self, now: i64) -> Self {
+        Self::open(self.disk.kill(), now, &[]).unwrap()
+    }
+
+    /// Produces one batch: each record's headers and value.
+    fn produce(&self, records: &[(Vec<(&str, String)>, &str)]) -> Result<AppendedUnit, String> {
+        let now = scheduler::Clock::wall(&*self.clock);
+        let mut body = Vec::new();
+        for (delta, (headers, value)) in (0i32..).zip(records) {
+            let headers = headers.iter().map(|(name, value)| {
+                (
+                    Bytes::from((*name).to_owned()),
+                    Some(Bytes::from(value.clone())),
+                )
+            });
+            Record {
+                offset_delta: delta,
+                value: Some(Bytes::from((*value).to_owned())),
+                headers: headers.collect(),
+                ..Record::default()
+            }
+            .encode(&mut body);
+        }
+        let count = i32::try_from(records.len()).unwrap();
+        let header = BatchHeader {
+            base_offset: 0,
+            batch_length: 0,
+            leader_epoch: -1,
+            magic: 2,
+            crc: 0,
+            attributes: 0,
+            last_offset_delta: count - 1,
+            base_timestamp: now.0,
+            max_timestamp: now.0,
+            producer_id: -1,
+            producer_epoch: -1,
+            base_sequence: -1,
+            records_count: count,
+        };
+        let rules = RecordRules {
+            produce_version: 9,
+            max_message_bytes: 1 << 20,
+            inspect: true,
+            aliases: [].into(),
+            now_ms: now.0,
+            max_delay_ms: 3_660 * DAY,
+            log_append_time: false,
+            timestamp_before_max_ms: i64::MAX,
+            timestamp_after_max_ms: i64::MAX,
+            codec: None,
+        };
+        let checked = records::check_produce(Some(build_batch(header, &body)), &rules)
+            .map_err(|refusal| refusal.message)?;
+        let appended = self.partition.append(accept::accept(checked), now);
+        self.fire.watch(&self.partition);
+        appended.map_err(|e| e.to_string())
+    }
+
+    /// Holds one record; its schedule id.
+    fn hold(&self, due: i64) -> i64 {
+        let at = ("chronos-deliver-at", due.to_string());
+        self.produce(&[(vec![at], "v")]).unwrap().base_offset.0
+    }
+
+    fn hold_many(&self, dues: &[i64]) -> i64 {
+        let records: Vec<_> = dues
+            .iter()
+            .map(|due| (vec![("chronos-deliver-at", due.to_string())], "v"))
+            .collect();
+        self.produce(&records).unwrap().base_offset.0
+    }
+
+    /// Lets the fire loop work until it has nothing to do at that time.
+    fn tick(&mut self, now: i64) {
+        self.clock.set(TimestampMs(now));
+        self.fire.watch(&self.partition);
+        let mut idle = 0;
+        for _ in 0..2_000 {
+            let before = self.partition.offsets().log_end;
+            self.fire_loop.turn();
+            let moved = self.partition.offsets().log_end != before;
+            idle = if moved { 0 } else { idle + 1 };
+            // One turn may only learn what the next acts on.
+            if idle == 2 {
+                return;
+            }
+        }
+        panic!("the fire loop does not come to an end");
+    }
+
+    /// All that a consumer gets.
+    fn consume(&self) -> Vec<Fired> {
+        let log = self.partition.log();
+        let mut found = Vec::new();
+        let mut from = log.offsets().log_start;
+        loop {
+            let read = log.read(from, 1 << 20, ReadUpTo::Visible, true).unwrap();
+            let Some(first) = read.first_offset else {
+                return found;
+            };
+            let mut bytes = Vec::new();
+            for chunk in read.chunks {
+                match chunk {
+                    Chunk::Bytes(b) => bytes.extend_from_slice(&b),
+                    Chunk::File(slice) => bytes.extend_from_slice(&slice.read().unwrap()),
+                }
+            }
+            let batch = storage::batch::BatchView::parse(
+                Bytes::from(bytes.clone()).slice(..BatchHeader::parse(&bytes).unwrap().total_len()),
+            )
+            .unwrap();
+            for record in records::decode(&batch).unwrap() {
+                let header = |name: &str| {
+                    let value = record.last_header(name)?.as_ref()?;
+                    std::str::from_utf8(value).ok()?.parse::<i64>().ok()
+                };
+                found.push(Fired {
+                    id: header(HEADER_SCHEDULE_ID).unwrap_or(-1),
+                    due: header(HEADER_DUE_AT).unwrap_or(-1),
+                    value: record.value.clone().unwrap_or_default(),
+                    offset: first.0 + i64::from(record.offset_delta),
+                });
+            }
+            from = Offset(batch.header.last_offset() + 1);
+        }
+    }
+
+    fn fired_ids(&self) -> Vec<i64> {
+        self.consume().iter().map(|fired| fired.id).collect()
+    }
+
+    fn pending(&self) -> usize {
+        self.partition.pending_records()
+    }
+
+    fn now(&self) -> TimestampMs {
+        scheduler::Clock::wall(&*self.clock)
+    }
+}
+
+#[tokio::test]
+async fn a_clock_that_goes_back_an_hour_fires_nothing_early() {
+    let mut world = World::new();
+    let ids = [world.hold(T0 + 10), world.hold(T0 + HOUR)];
+    world.tick(T0 + 10);
+    assert_eq!(world.fired_ids(), [ids[0]]);
+    world.tick(T0 - HOUR);
+    world.tick(T0 + HOUR - 1);
+    assert_eq!(world.fired_ids(), [ids[0]]);
+    world.tick(T0 + HOUR);
+    assert_eq!(world.fired_ids(), ids);
+}
+
+#[tokio::test]
+async fn a_leap_of_ten_days_fires_each_once_in_order() {
+    let mut world = World::new();
+    let dues: Vec<i64> = (0..5_000)
+        .map(|i| T0 + 1 + (i * 7_919) % (9 * DAY))
+        .collect();
+    let first = world.hold_many(&dues);
+    world.tick(T0 + 10 * DAY);
+    let fired = world.consume();
+    let mut expected: Vec<(i64, i64)> = dues
+        .iter()
+        .zip(first..)
+        .map(|(due, id)| (*due, id))
+        .collect();
+    expected.sort_unstable();
+    let got: Vec<_> = fired.iter().map(|f| (f.due, f.id)).collect();
+    assert_eq!(got, expected);
+    assert_eq!(world.pending(), 0);
+    world.tick(T0);
+    world.tick(T0 + 20 * DAY);
+    assert_eq!(world.consume().len(), 5_000);
+}
+
+/// A step while a herd fires, back and forth.
+#[tokio::test]
+async fn a_step_during_a_herd_loses_and_doubles_nothing() {
+    let mut world = World::new();
+    world.hold_many(&vec![T0 + 5; 9_000]);
+    for now in [T0 + 5, T0 - HOUR, T0 + 5, T0 + DAY] {
+        world.clock.set(TimestampMs(now));
+        world.fire_loop.turn();
+    }
+    world.tick(T0 + DAY);
+    assert_eq!(world.fired_ids(), (0..9_000).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn equal_due_times_fire_in_produced_order() {
+    let mut world = World::new();
+    for _ in 0..20 {
+        world.hold_many(&[T0 + 5; 100]);
+    }
+    world.tick(T0 + 5);
+    assert_eq!(world.fired_ids(), (0..2_000).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn what_came_due_during_an_outage_fires_once_at_the_start_in_order() {
+    let world = World::new();
+    world.hold_many(&[T0 + 3_000, T0 + 1_000, T0 + 2_000, T0 + DAY]);
+    let mut world = world.restarted(T0 + HOUR);
+    world.tick(T0 + HOUR);
+    assert_eq!(world.fired_ids(), [1, 2, 0]);
+    let mut world = world.restarted(T0 + 2 * HOUR);
+    world.tick(T0 + 2 * HOUR);
+    assert_eq!(world.fired_ids(), [1, 2, 0]);
+    world.tick(T0 + DAY);
+    assert_eq!(world.fired_ids(), [1, 2, 0, 3]);
+}
+
+#[tokio::test]
+async fn far_due_times_are_kept_over_restarts() {
+    let mut world = World::new();
+    world.hold_many(&[T0 + 366 * DAY, T0 + 3_652 * DAY]);
+    world.tick(T0);
+    world
+        .partition
+        .checkpoint_timers(1, TimestampMs(T0))
+        .unwrap();
+    let mut world = world.restarted(T0 + 365 * DAY);
+    world.tick(T0 + 366 * DAY - 1);
+    assert!(world.consume().is_empty());
+    world.tick(T0 + 366 * DAY);
+    assert_eq!(world.fired_ids(), [0]);
+    world
+        .partition
+        .checkpoint_timers(1, TimestampMs(T0 + 366 * DAY))
+        .unwrap();
+    let mut world = world.restarted(T0 + 3_652 * DAY);
+    world.tick(T0 + 3_652 * DAY);
+    assert_eq!(world.fired_ids(), [0, 1]);
+}
+
+/// A consumer that republishes what it got, with its headers and a new delay, settles nothing but its own.
+#[tokio::test]
+async fn headers_of_a_fired_record_settle_nothing_when_they_come_back() {
+    let mut world = World::new();
+    let ids = [world.hold(T0 + 5), world.hold(T0 + 50)];
+    world.tick(T0 + 5);
+    let own = |id: i64| {
+        vec![
+            ("chronos-schedule-id", id.to_string()),
+            ("chronos-due-at", (T0 + 50).to_string()),
+            ("chronos-created-at", T0.to_string()),
+        ]
+    };
+    world.produce(&[(own(ids[1]), "plain")]).unwrap();
+    let again = [
+        own(ids[1]),
+        vec![("chronos-deliver-at", (T0 + 90).to_string())],
+    ]
+    .concat();
+    let again = world.produce(&[(again, "again")]).unwrap().base_offset.0;
+    let mut world = world.restarted(T0 + 100);
+    world.tick(T0 + 100);
+    let fired = world.consume();
+    let settled: Vec<_> = fired
+        .iter()
+        .filter(|f| f.value != "plain")
+        .map(|f| f.id)
+        .collect();
+    assert_eq!(settled, [ids[0], ids[1], again]);
+}
+
+#[tokio::test]
+async fn cancelled_moved_and_fired_now() {
+    let mut world = World::new();
+    let ids: Vec<_> = (0..5).map(|i| world.hold(T0 + 1_000 + i)).collect();
+    let id = |n: usize| ScheduleId(ids[n]);
+    let p = Arc::clone(&world.partition);
+    let now = world.now();
+    let cancelled = control::cancel(&p, &[id(0), ScheduleId(999), id(0)], b"", now)
+        .await
+        .unwrap();
+    assert_eq!(cancelled, [Outcome::Done, Outcome::NotFound, Outcome::Done]);
+    let again = control::cancel(&p, &[id(0)], b"", now).await.unwrap();
+    assert_eq!(again, [Outcome::NotFound]);
+    let to = DueTime(T0 + 5_000);
+    let wrong = Some(DueTime(1));
+    let moved = control::reschedule(&p, id(1), to, wrong, b"", now)
+        .await
+        .unwrap();
+    assert_eq!(moved, Outcome::DueDiffers(DueTime(T0 + 1_001)));
+    for _ in 0..2 {
+        // Repeated with its id, a request answers as it first did.
+        let expected = Some(DueTime(T0 + 1_001));
+        let moved = control::reschedule(&p, id(1), to, expected, b"r1", now)
+            .await
+            .unwrap();
+        assert_eq!(moved, Outcome::Done);
+    }
+    let fired = control::reschedule(&p, id(4), DueTime(T0), None, b"", now)
+        .await
+        .unwrap();
+    assert_eq!(fired, Outcome::Done);
+    world.tick(T0);
+    assert_eq!(world.fired_ids(), [ids[4]]);
+
+    let mut world = world.restarted(T0);
+    let p = Arc::clone(&world.partition);
+    assert!(matches!(control::get(&p, id(0)).unwrap(), Held::NotFound));
+    let Held::Pending(moved) = control::get(&p, id(1)).unwrap() else {
+        panic!("moved, so it waits");
+    };
+    assert_eq!(moved.due, to);
+    world.tick(T0 + 2_000);
+    assert_eq!(world.fired_ids(), [ids[4], ids[2], ids[3]]);
+    let late = control::cancel(&p, &[id(2)], b"", now).await.unwrap();
+    let fired = world.consume();
+    assert_eq!(late, [Outcome::AlreadyFired(Offset(fired[1].offset))]);
+    world.tick(T0 + 5_000);
+    let moved = world.consume().pop().unwrap();
+    assert_eq!((moved.id, moved.due), (ids[1], T0 + 5_000));
+    assert_eq!(world.pending(), 0);
+}
+
+/// A Kafka client's way: the record takes an offset, is never readable, and is acked whatever the outcome.
+#[tokio::test]
+async fn a_record_cancels_another_by_header() {
+    let world = World::new();
+    let ids = [world.hold(T0 + 10), world.hold(T0 + 10)];
+    let cancel = |id: String| vec![("chronos-cancel", id)];
+    let refused = |headers| world.produce(&[(headers, "")]).unwrap_err();
+    assert!(refused(cancel("x".into())).contains("chronos-cancel"));
+    let both = [
+        cancel("0".into()),
+        vec![("chronos-deliver-after", "1h".to_owned())],
+    ]
+    .concat();
+    assert!(refused(both).contains("exclude"));
+    let batch = [
+        (Vec::new(), "before"),
+        (cancel(ids[0].to_string()), ""),
+        (cancel("77".into()), ""),
+        (vec![("chronos-deliver-at", (T0 + 20).to_string())], "held"),
+    ];
+    let base = world.produce(&batch).unwrap().base_offset.0;
+    assert_eq!(world.pending(), 2);
+    let mut world = world.restarted(T0 + 20);
+    assert_eq!(world.pending(), 2);
+    world.tick(T0 + 20);
+    let values: Vec<_> = world
+        .consume()
+        .into_iter()
+        .map(|f| (f.id, f.value))
+        .collect();
+    assert_eq!(
+        values,
+        [
+            (-1, "before".into()),
+            (ids[1], "v".into()),
+            (base + 3, "held".into())
+        ]
+    );
+}
+
+/// The process ends at each change of the disk, through holds, fires, cancels, checkpoints: acked is kept, nothing twice.
+#[tokio::test]
+async fn killed_at_any_change_of_the_disk() {
+    let run = |world: &mut World| -> Vec<i64> {
+        let mut acked = Vec::new();
+        for round in 0..12 {
+            let dues: Vec<i64> = (0..10).map(|i| T0 + round * 10 + i % 4 * 8 + 1).collect();
+            let records: Vec<_> = dues
+                .iter()
+                .map(|due| (vec![("chronos-deliver-at", due.to_string())], "v"))
+                .collect();
+            if let Ok(appended) = world.produce(&records) {
+                let held = dues.iter().zip(appended.base_offset.0..);
+                acked.extend(
+                    held.filter(|(due, _)| **due > world.now().0)
+                        .map(|(_, id)| id),
+                );
+            }
+            world.clock.set(TimestampMs(T0 + round * 10));
+            world.fire.watch(&world.partition);
+            world.fire_loop.turn();
+            if round % 3 == 2 {
+                let _ = world.partition.checkpoint_timers(1, world.now());
+            }
+        }
+        acked
+    };
+    let mut whole = World::new();
+    run(&mut whole);
+    let changes = whole.disk.counters().changes;
+    assert!(changes > 40, "{changes}");
+    for stop in 1..changes {
+        let disk = CrashDisk::new();
+        disk.create_dir_all(&PathBuf::from("/data")).unwrap();
+        disk.stop_after(stop);
+        let mut acked = Vec::new();
+        if let Some(mut world) = World::open(disk.clone(), T0, &[]) {
+            acked = run(&mut world);
+        }
+        let mut world = World::open(disk.kill(), T0 + HOUR, &[]).unwrap();
+        world.tick(T0 + HOUR);
+        let fired = world.consume();
+        let mut ids: Vec<_> = fired.iter().map(|f| f.id).collect();
+        ids.sort_unstable();
+        let mut once = ids.clone();
+        once.dedup();
+        assert_eq!(ids, once, "doubled, stopped after {stop}");
+        let lost: Vec<_> = acked.iter().filter(|id| !ids.contains(id)).collect();
+        assert!(lost.is_empty(), "lost {lost:?}, stopped after {stop}");
+        assert_eq!(world.pending(), 0, "stopped after {stop}");
+    }
+}
+
+/// Timer files are derived: each one gone, emptied, cut or damaged, at the start and while they are read.
+#[tokio::test]
+async fn torn_timer_files_of_every_kind() {
+    let mut world = World::new();
+    let dues: Vec<i64> = (0..400).map(|i| T0 + 1_000 + i * 60_000).collect();
+    world.hold_many(&dues);
+    world.tick(T0);
+    world
+        .partition
+        .checkpoint_timers(1, TimestampMs(T0))
+        .unwrap();
+    let whole = world.disk.kill();
+    let timers = whole
+        .files()
+        .into_keys()
+        .filter(|p| p.to_string_lossy().contains("timers/"));
+    let timers: Vec<_> = timers.collect();
+    assert!(timers.len() > 5, "{timers:?}");
+    for path in timers {
+        let bytes = whole.bytes(&path).unwrap();
+        let half = bytes[..bytes.len() / 2].to_vec();
+        let mut flipped = bytes.clone();
+        flipped[bytes.len() / 3] ^= 4;
+        let zeros = vec![0; bytes.len()];
+        for damaged in [
+            None,
+            Some(Vec::new()),
+            Some(half),
+            Some(flipped),
+            Some(zeros),
+        ] {
+            for while_open in [false, true] {
+                let disk = whole.kill();
+                let before = while_open.then(|| World::open(disk.clone(), T0, &[]).unwrap());
+                match &damaged {
+                    None if while_open => continue,
+                    None => disk.remove_file(&path).unwrap(),
+                    Some(bytes) => disk.set_bytes(&path, bytes).unwrap(),
+                }
+                let mut world = before.unwrap_or_else(|| World::open(disk, T0, &[]).unwrap());
+                assert_eq!(world.pending(), 400);
+                world.tick(T0 + 2 * DAY);
+                assert_eq!(world.fired_ids(), (0..400).collect::<Vec<_>>(), "{path:?}");
+            }
+        }
+    }
+}
+
+/// Nothing is lost or doubled where the disk is full while records come due; firing resumes by itself.
+#[tokio::test(start_paused = true)]
+async fn a_full_disk_while_firing() {
+    let mut world = World::new();
+    world.hold_many(&(0..100).map(|i| T0 + 10 + i).collect::<Vec<_>>());
+    world.disk.set_capacity(Some(world.disk.used_bytes()));
+    world.tick(T0 + 500);
+    assert!(world.consume().is_empty());
+    assert_eq!(world.pending(), 100);
+    world.disk.set_capacity(None);
+    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    world.tick(T0 + 500);
+    assert_eq!(world.fired_ids(), (0..100).collect::<Vec<_>>());
+}
+
+/// A listing shows what waits, in firing order, from a key on.
+#[tokio::test]
+async fn lists_and_counts_what_waits() {
+    let mut world = World::new();
+    world.hold_many(&(0..300).map(|i| T0 + 1_000 + i * HOUR).collect::<Vec<_>>());
+    world.tick(T0 + 1_000);
+    let from = TimerKey {
+        due: DueTime(T0 + 2 * HOUR),
+        id: ScheduleId(0),
+    };
+    let listed = control::list(&world.partition, from, DueTime(T0 + 5 * HOUR), 99).unwrap();
+    let ids: Vec<_> = listed.iter().map(|e| e.key.id.0).collect();
+    assert_eq!(ids, [2, 3, 4]);
+    let records = control::load(&world.partition, &listed).unwrap();
+    assert_eq!(records.len(), 3);
+    assert_eq!(records[0].record.value, Some(Bytes::from("v")));
+    let edges = [DueTime(T0 + 2 * HOUR), DueTime(T0 + 100 * HOUR)];
+    assert_eq!(
+        control::histogram(&world.partition, &edges).unwrap(),
+        [1, 98, 200]
+    );
+}

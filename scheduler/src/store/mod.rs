@@ -1,0 +1,596 @@
+//! The pending records of one partition, in memory bounded whatever their number.
+//!
+//! New timers gather in a memtable; a full one is written as sorted runs, in one file per span of due times. A streaming
+//! merge of the runs fills a look-ahead of the next few thousand. Nothing moves between files: a record's timer is written once,
+//! and a file is unlinked when all in it has fired.
+//!
+//! All of it is derived from the log. A [`Checkpoint`] says how far into the log the runs go; what came later is replayed.
+//! It must not be written before the log is durable up to its marks, and a store that is found to be ahead of its log, or
+//! damaged, is thrown away and built again.
+
+mod bucket;
+mod manifest;
+mod merge;
+mod run;
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet, btree_map::Entry},
+    io,
+    path::PathBuf,
+    sync::Arc,
+};
+
+use storage::{
+    checkpoint,
+    disk::{Disk, DiskFile, OpenMode, read_all},
+    units::{DueTime, Offset, ScheduleId, TimestampMs},
+};
+use thiserror::Error;
+
+pub use self::manifest::Marks;
+use self::{
+    bucket::{Bucket, FileName, RUNS_SUFFIX},
+    manifest::Manifest,
+    merge::Merge,
+    run::{Known, Run},
+};
+use crate::timer_key::TimerKey;
+
+const MANIFEST: &str = "manifest";
+/// Timers in memory before they are written as runs: about two megabytes.
+const MEMTABLE_MAX: usize = 32 * 1024;
+/// Timers read ahead of time.
+const AHEAD_MAX: usize = 2 * 1024;
+
+/// Where a held record lies in its log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Base offset of the HOLD frame.
+    pub hold: Offset,
+    /// The entry in that frame.
+    pub index: u32,
+    /// The due time is not the HOLD's own: the record was rescheduled.
+    pub moved: bool,
+}
+
+/// A pending record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimerEntry {
+    /// Its place in firing order.
+    pub key: TimerKey,
+    /// Its place in the log.
+    pub place: Place,
+}
+
+/// Why the store does not know.
+#[derive(Debug, Error)]
+pub enum StoreError {
+    /// The disk refused.
+    #[error("timer files: {0}")]
+    Io(#[from] io::Error),
+    /// A block whose checksum does not fit: the store must be built again from the log.
+    #[error("a timer file is damaged")]
+    Damaged,
+}
+
+/// Where timer files are, and how much is kept in memory.
+#[derive(Clone, Debug)]
+pub struct StoreOptions {
+    /// The folder; made when the first run is written.
+    pub dir: PathBuf,
+    /// The disk.
+    pub disk: Arc<dyn Disk>,
+    /// Timers in memory before they are written.
+    pub memtable_max: usize,
+    /// Timers read ahead of time.
+    pub ahead_max: usize,
+}
+
+impl StoreOptions {
+    /// The usual sizes.
+    pub fn new(dir: PathBuf, disk: Arc<dyn Disk>) -> Self {
+        Self {
+            dir,
+            disk,
+            memtable_max: MEMTABLE_MAX,
+            ahead_max: AHEAD_MAX,
+        }
+    }
+}
+
+/// A state to be made durable; see [`TimerStore::capture`].
+#[derive(Debug)]
+pub struct Checkpoint {
+    /// What it says of the log.
+    pub marks: Marks,
+    dir: PathBuf,
+    disk: Arc<dyn Disk>,
+    files: Vec<Arc<dyn DiskFile>>,
+    manifest: Vec<u8>,
+    past: Vec<FileName>,
+}
+
+impl Checkpoint {
+    /// Writes it; returns how many files were unlinked, for [`TimerStore::written`]. The log must be durable up to
+    /// `marks.settled_to`. Blocks on the disk.
+    pub fn write(self) -> io::Result<usize> {
+        self.disk.create_dir_all(&self.dir)?;
+        for file in self.files {
+            file.sync_data()?;
+        }
+        checkpoint::replace(&*self.disk, &self.dir.join(MANIFEST), &self.manifest)?;
+        let unlinked = self.past.len();
+        for name in self.past {
+            let path = name.path(&self.dir);
+            if self.disk.exists(&path) {
+                self.disk.remove_file(&path)?;
+            }
+        }
+        Ok(unlinked)
+    }
+}
+
+#[derive(Debug)]
+struct BucketFile {
+    name: FileName,
+    file: Arc<dyn DiskFile>,
+    len: u64,
+    unsynced: bool,
+}
+
+/// Pending records in firing order.
+#[derive(Debug)]
+pub struct TimerStore {
+    options: StoreOptions,
+    memtable: BTreeMap<TimerKey, Place>,
+    /// What a run may have, and is not pending any more; the memtable is newer.
+    taken_out: BTreeSet<TimerKey>,
+    /// Newest last.
+    runs: Vec<Run>,
+    files: BTreeMap<Bucket, BucketFile>,
+    next_file: u64,
+    /// Once past, to be unlinked with the next checkpoint.
+    past: Vec<FileName>,
+    /// All of the runs up to here was taken out, beyond each run's own floor.
+    done: Option<TimerKey>,
+    /// Live timers of the runs behind `done`, as far as they were read.
+    ahead: BTreeMap<TimerKey, Place>,
+    merge: Option<Merge>,
+    /// Due times of those that were moved.
+    moved: HashMap<ScheduleId, DueTime>,
+    pending: u64,
+    changes: u64,
+}
+
+impl TimerStore {
+    /// Without a past; whatever files there are go.
+    pub fn create(options: StoreOptions) -> Result<Self, StoreError> {
+        if options.disk.exists(&options.dir) {
+            let manifest = options.dir.join(MANIFEST);
+            if options.disk.exists(&manifest) {
+                options.disk.remove_file(&manifest)?;
+                options.disk.sync_dir(&options.dir)?;
+            }
+            remove_runs(&options, &HashSet::new())?;
+        }
+        Ok(Self::empty(options))
+    }
+
+    fn empty(options: StoreOptions) -> Self {
+        Self {
+            options,
+            memtable: BTreeMap::new(),
+            taken_out: BTreeSet::new(),
+            runs: Vec::new(),
+            files: BTreeMap::new(),
+            next_file: 0,
+            past: Vec::new(),
+            done: None,
+            ahead: BTreeMap::new(),
+            merge: None,
+            moved: HashMap::new(),
+            pending: 0,
+            changes: 0,
+        }
+    }
+
+    /// As its last checkpoint has it, with how far into the log that goes: the caller replays the rest. `None` where there is no
+    /// checkpoint, or none that fits a log that ends at `log_end`.
+    pub fn open(
+        options: StoreOptions,
+        log_end: Offset,
+    ) -> Result<Option<(Self, Marks)>, StoreError> {
+        let path = options.dir.join(MANIFEST);
+        if !options.disk.exists(&path) {
+            return Ok(None);
+        }
+        let bytes = read_all(&*options.disk, &path)?;
+        let Some(manifest) = Manifest::decode(&bytes).filter(|m| m.marks.settled_to <= log_end)
+        else {
+            return Ok(None);
+        };
+        let mut store = Self::empty(options);
+        store.pending = manifest.pending;
+        store.moved = manifest.moved.into_iter().collect();
+        for info in manifest.runs {
+            let FileName { bucket, number } = info.file;
+            let path = info.file.path(&store.options.dir);
+            if !store.options.disk.exists(&path) {
+                return Ok(None);
+            }
+            store.next_file = store.next_file.max(number + 1);
+            // A later file of the span takes the place of an earlier one.
+            if store
+                .files
+                .get(&bucket)
+                .is_none_or(|file| file.name != info.file)
+            {
+                let file = store.options.disk.open(&path, OpenMode::ReadWrite)?;
+                let file = BucketFile {
+                    name: info.file,
+                    file,
+                    len: 0,
+                    unsynced: false,
+                };
+                store.files.insert(bucket, file);
+            }
+            if let Some(bucket) = store.files.get_mut(&bucket) {
+                bucket.len = bucket.len.max(info.end());
+                let file = Arc::clone(&bucket.file);
+                store.runs.push(Run { info, file });
+            }
+        }
+        for bucket in store.files.values() {
+            if bucket.file.len()? < bucket.len {
+                return Ok(None);
+            }
+            // What a crash left behind the checkpoint.
+            bucket.file.set_len(bucket.len)?;
+        }
+        let kept = store.files.values().map(|file| file.name).collect();
+        store.next_file = store.next_file.max(remove_runs(&store.options, &kept)?);
+        Ok(Some((store, manifest.marks)))
+    }
+
+    /// Adds a committed hold. The same key again is the same record: the later place counts.
+    pub fn insert(&mut self, entry: TimerEntry) {
+        self.changes += 1;
+        self.pending += 1;
+        if entry.place.moved {
+            self.moved.insert(entry.key.id, entry.key.due);
+        }
+        // The memtable is asked first, so an older one read ahead must not follow it.
+        self.ahead.remove(&entry.key);
+        if self.memtable.insert(entry.key, entry.place).is_some() {
+            self.pending -= 1;
+        }
+    }
+
+    /// Takes out a record that is pending: it was fired or cancelled.
+    pub fn remove(&mut self, key: TimerKey) {
+        self.changes += 1;
+        self.pending = self.pending.saturating_sub(1);
+        self.moved.remove(&key.id);
+        self.ahead.remove(&key);
+        self.memtable.remove(&key);
+        if self
+            .runs
+            .iter()
+            .any(|run| run.info.may_have(key, self.done))
+        {
+            self.taken_out.insert(key);
+        }
+    }
+
+    /// Where a pending record of that key lies.
+    pub fn get(&self, key: TimerKey) -> Result<Option<Place>, StoreError> {
+        if let Some(place) = self.memtable.get(&key) {
+            return Ok(Some(*place));
+        }
+        if self.taken_out.contains(&key) {
+            return Ok(None);
+        }
+        for run in self.runs.iter().rev() {
+            if run.info.may_have(key, self.done)
+                && let Some(known) = run.get(key)?
+            {
+                return Ok(known);
+            }
+        }
+        Ok(None)
+    }
+
+    /// The due time of a record that was moved from its HOLD's.
+    pub fn moved_to(&self, id: ScheduleId) -> Option<DueTime> {
+        self.moved.get(&id).copied()
+    }
+
+    /// When the next record is due.
+    pub fn next_deadline(&mut self) -> Result<Option<DueTime>, StoreError> {
+        Ok(self.first()?.map(|entry| entry.key.due))
+    }
+
+    /// Takes out what is due at `now`, at most `max` records, in firing order.
+    pub fn pop_due(&mut self, now: TimestampMs, max: usize) -> Result<Vec<TimerEntry>, StoreError> {
+        let mut due = Vec::new();
+        while due.len() < max {
+            let Some(entry) = self.first()?.filter(|entry| entry.key.due.0 <= now.0) else {
+                break;
+            };
+            self.memtable.remove(&entry.key);
+            self.ahead.remove(&entry.key);
+            self.moved.remove(&entry.key.id);
+            self.done = self.done.max(Some(entry.key));
+            self.pending = self.pending.saturating_sub(1);
+            self.changes += 1;
+            due.push(entry);
+        }
+        Ok(due)
+    }
+
+    fn first(&mut self) -> Result<Option<TimerEntry>, StoreError> {
+        self.read_ahead()?;
+        let on_disk = self
+            .ahead
+            .first_key_value()
+            .map(|(key, place)| (*key, *place));
+        let in_memory = self
+            .memtable
+            .first_key_value()
+            .map(|(key, place)| (*key, *place));
+        let first = [on_disk, in_memory]
+            .into_iter()
+            .flatten()
+            .min_by_key(|(key, _)| *key);
+        Ok(first.map(|(key, place)| TimerEntry { key, place }))
+    }
+
+    /// Fills the look-ahead where it is empty and the runs have more.
+    fn read_ahead(&mut self) -> Result<(), StoreError> {
+        if !self.ahead.is_empty() || self.runs.is_empty() {
+            return Ok(());
+        }
+        let (runs, done) = (&self.runs, self.done);
+        let merge = self.merge.get_or_insert_with(|| Merge::new(runs, done));
+        while self.ahead.len() < self.options.ahead_max {
+            let Some((key, known)) = merge.next()? else {
+                break;
+            };
+            if let Some(place) = known
+                && !self.memtable.contains_key(&key)
+                && !self.taken_out.contains(&key)
+            {
+                self.ahead.insert(key, place);
+            }
+        }
+        Ok(())
+    }
+
+    /// Pending records from `from` on that are due before `to`, in firing order, at most `max`. Takes nothing out.
+    pub fn scan(
+        &self,
+        from: TimerKey,
+        to: DueTime,
+        max: usize,
+    ) -> Result<Vec<TimerEntry>, StoreError> {
+        let mut found = Vec::new();
+        self.for_each(from, to, &mut |entry| {
+            found.push(entry);
+            found.len() < max
+        })?;
+        Ok(found)
+    }
+
+    /// Gives `each` the pending records from `from` on that are due before `to`, in firing order, until it returns false.
+    pub fn for_each(
+        &self,
+        from: TimerKey,
+        to: DueTime,
+        each: &mut dyn FnMut(TimerEntry) -> bool,
+    ) -> Result<(), StoreError> {
+        // Behind the key before `from`.
+        let before = TimerKey {
+            due: from.due,
+            id: ScheduleId(from.id.0.saturating_sub(1)),
+        };
+        let mut merge = Merge::new(&self.runs, self.done.max(Some(before)));
+        let mut memory = self
+            .memtable
+            .range(from..)
+            .map(|(key, place)| (*key, *place));
+        let mut in_memory = memory.next();
+        let mut on_disk = self.next_live(&mut merge)?;
+        loop {
+            let first = [in_memory, on_disk]
+                .into_iter()
+                .flatten()
+                .min_by_key(|(key, _)| *key);
+            let Some((key, place)) = first.filter(|(key, _)| key.due < to) else {
+                return Ok(());
+            };
+            if !each(TimerEntry { key, place }) {
+                return Ok(());
+            }
+            if in_memory.is_some_and(|(at, _)| at == key) {
+                in_memory = memory.next();
+            } else {
+                on_disk = self.next_live(&mut merge)?;
+            }
+        }
+    }
+
+    /// The next that runs have pending, and the memtable does not know.
+    fn next_live(&self, merge: &mut Merge) -> Result<Option<(TimerKey, Place)>, StoreError> {
+        while let Some((key, known)) = merge.next()? {
+            if let Some(place) = known
+                && !self.memtable.contains_key(&key)
+                && !self.taken_out.contains(&key)
+            {
+                return Ok(Some((key, place)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// A HOLD frame at or before the one nearest to the log's beginning that has a pending record.
+    pub fn oldest_hold(&self) -> Option<Offset> {
+        let in_memory = self.memtable.values().map(|place| place.hold);
+        let on_disk = self.runs.iter().filter(|run| !run.info.is_past(self.done));
+        in_memory
+            .chain(on_disk.filter_map(|run| run.info.oldest_hold))
+            .min()
+    }
+
+    /// Where its files are.
+    pub fn options(&self) -> &StoreOptions {
+        &self.options
+    }
+
+    /// Records pending.
+    pub fn len(&self) -> usize {
+        usize::try_from(self.pending).unwrap_or(usize::MAX)
+    }
+
+    /// Whether nothing is pending.
+    pub fn is_empty(&self) -> bool {
+        self.pending == 0
+    }
+
+    /// What came or went since the last checkpoint.
+    pub fn changes(&self) -> u64 {
+        self.changes
+    }
+
+    /// Whether the memtable should be written.
+    pub fn is_full(&self) -> bool {
+        self.memtable.len() + self.taken_out.len() >= self.options.memtable_max
+    }
+
+    /// Writes the memtable as runs. Nothing must be popped and not yet in the log: it would be taken for fired.
+    pub fn flush(&mut self, now: TimestampMs) -> Result<(), StoreError> {
+        let done = self.done;
+        // What takes out something that no run has any more takes out nothing.
+        let runs = &self.runs;
+        self.taken_out
+            .retain(|key| runs.iter().any(|run| run.info.may_have(*key, done)));
+        let mut entries: BTreeMap<TimerKey, Known> =
+            self.taken_out.iter().map(|key| (*key, None)).collect();
+        entries.extend(
+            self.memtable
+                .iter()
+                .map(|(key, place)| (*key, Some(*place))),
+        );
+        let mut buckets: BTreeMap<Bucket, Vec<(TimerKey, Known)>> = BTreeMap::new();
+        for (key, known) in entries {
+            let bucket = Bucket::of(key.due, now);
+            buckets.entry(bucket).or_default().push((key, known));
+        }
+        let mut written = Vec::new();
+        for (bucket, entries) in buckets {
+            let file = self.file(bucket)?;
+            if let Some(run) = run::write(&file.file, file.len, file.name, &entries)? {
+                file.len = run.info.end();
+                file.unsynced = true;
+                written.push(run);
+            }
+        }
+        // Only now that all are written: a flush that fails half-way is done again whole.
+        for run in &mut self.runs {
+            run.info.floor = run.info.floor.max(done);
+        }
+        self.runs.retain(|run| !run.info.is_past(None));
+        self.runs.extend(written);
+        self.done = None;
+        self.memtable.clear();
+        self.taken_out.clear();
+        self.ahead.clear();
+        self.merge = None;
+        Ok(())
+    }
+
+    /// The file that takes the bucket's next run.
+    fn file(&mut self, bucket: Bucket) -> io::Result<&mut BucketFile> {
+        match self.files.entry(bucket) {
+            Entry::Occupied(file) => Ok(file.into_mut()),
+            Entry::Vacant(place) => {
+                let number = self.next_file;
+                let name = FileName { bucket, number };
+                let StoreOptions { dir, disk, .. } = &self.options;
+                disk.create_dir_all(dir)?;
+                let file = disk.open(&name.path(dir), OpenMode::Create)?;
+                self.next_file += 1;
+                Ok(place.insert(BucketFile {
+                    name,
+                    file,
+                    len: 0,
+                    unsynced: true,
+                }))
+            }
+        }
+    }
+
+    /// Writes the memtable, and returns the state to be made durable. `marks` is how far into the log it goes.
+    pub fn capture(&mut self, now: TimestampMs, marks: Marks) -> Result<Checkpoint, StoreError> {
+        self.flush(now)?;
+        let live: HashSet<FileName> = self.runs.iter().map(|run| run.info.file).collect();
+        let past = &mut self.past;
+        self.files.retain(|_, file| {
+            let lives = live.contains(&file.name);
+            if !lives {
+                past.push(file.name);
+            }
+            lives
+        });
+        let mut files = Vec::new();
+        for file in self.files.values_mut().filter(|file| file.unsynced) {
+            file.unsynced = false;
+            files.push(Arc::clone(&file.file));
+        }
+        let manifest = Manifest {
+            marks,
+            pending: self.pending,
+            moved: self.moved.iter().map(|(id, due)| (*id, *due)).collect(),
+            runs: self.runs.iter().map(|run| run.info.clone()).collect(),
+        };
+        self.changes = 0;
+        Ok(Checkpoint {
+            marks,
+            dir: self.options.dir.clone(),
+            disk: Arc::clone(&self.options.disk),
+            files,
+            manifest: manifest.encode(),
+            past: self.past.clone(),
+        })
+    }
+
+    /// The last checkpoint was written.
+    pub fn written(&mut self, unlinked: usize) {
+        self.past.drain(..unlinked.min(self.past.len()));
+    }
+
+    /// The last checkpoint was not written; the next one syncs again what it would have synced.
+    pub fn not_written(&mut self) {
+        self.changes = self.changes.max(1);
+        for file in self.files.values_mut() {
+            file.unsynced = true;
+        }
+    }
+}
+
+/// Removes the run files other than `kept`; returns a number that none has had.
+fn remove_runs(options: &StoreOptions, kept: &HashSet<FileName>) -> io::Result<u64> {
+    let kept: HashSet<_> = kept.iter().map(|file| file.name()).collect();
+    let mut next = 0;
+    for (name, is_dir) in options.disk.list(&options.dir)? {
+        if !is_dir && name.ends_with(RUNS_SUFFIX) {
+            next = next.max(FileName::number_in(&name).map_or(0, |number| number + 1));
+            if !kept.contains(&name) {
+                options.disk.remove_file(&options.dir.join(name))?;
+            }
+        }
+    }
+    Ok(next)
+}
+
+#[cfg(test)]
+mod tests;

@@ -183,7 +183,7 @@ class Chronos(Broker):
 
     def command(self):
         words = [os.environ["CHRONOSDB_BIN"], "--data-dir", str(self.folder / "data")]
-        words += ["--listen", self.address, "--http-listen", "127.0.0.1:0"]
+        words += ["--listen", self.address, "--http-listen", "127.0.0.1:0", "--grpc-listen", "127.0.0.1:0"]
         for setting in self.settings:
             words += ["--set", setting]
         return words

@@ -2,7 +2,10 @@
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::{commands::BenchCommand, output::Format};
+use crate::{
+    commands::{BenchCommand, ScheduleCommand},
+    output::Format,
+};
 
 /// Manages `ChronosDB`, and any other Kafka broker as far as it goes.
 #[derive(Debug, Parser)]
@@ -18,6 +21,15 @@ pub struct Cli {
         value_name = "HOST:PORT"
     )]
     pub bootstrap: String,
+    /// The node's gRPC admin API
+    #[arg(
+        long,
+        global = true,
+        env = "CHRONOS_ADMIN",
+        default_value = "127.0.0.1:9095",
+        value_name = "HOST:PORT"
+    )]
+    pub admin: String,
     /// How to print: a table for people, or JSON, one object a line, for scripts
     #[arg(short, long, global = true, value_enum, default_value_t = Format::Table)]
     pub output: Format,
@@ -36,6 +48,9 @@ pub enum Command {
     Produce(ProduceArgs),
     /// Read records of one partition
     Consume(ConsumeArgs),
+    /// List, cancel and move held records
+    #[command(subcommand)]
+    Schedule(ScheduleCommand),
     /// Look into the log files of a partition (runs the chronosdb binary)
     #[command(disable_help_flag = true)]
     Wal {

@@ -34,6 +34,9 @@ pub struct Settings {
     /// Where metrics and health are served (http.listen)
     #[arg(long, global = true, value_name = "ADDRESS:PORT")]
     pub http_listen: Option<String>,
+    /// Where the gRPC admin API is served (grpc.listen)
+    #[arg(long, global = true, value_name = "ADDRESS:PORT")]
+    pub grpc_listen: Option<String>,
     /// Any setting
     #[arg(long, global = true, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
@@ -77,6 +80,7 @@ impl Settings {
             ("log.dirs", &self.data_dir),
             ("listeners", &self.listen),
             ("http.listen", &self.http_listen),
+            ("grpc.listen", &self.grpc_listen),
         ];
         let named = named
             .iter()

@@ -26,6 +26,8 @@ use crate::topic_config::{ConfigEntry, Synonym, source};
 /// The node's settings, typed.
 #[derive(Clone, Debug)]
 pub struct Config {
+    /// `grpc.listen`: the admin API.
+    pub grpc_listen: SocketAddr,
     /// `node.id`
     pub node_id: i32,
     /// `listeners`: where Kafka clients connect.
@@ -103,6 +105,7 @@ impl Config {
             listen,
             advertised,
             http_listen: l.address("http.listen")?,
+            grpc_listen: l.address("grpc.listen")?,
             data_dir: l.text("log.dirs").into(),
             num_partitions: l.number("num.partitions")?,
             default_replication_factor: l.number("default.replication.factor")?,

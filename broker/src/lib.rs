@@ -8,11 +8,13 @@
 //! | log writer (mutex in `storage`) | per partition | the log's end, producer state | appends | topic deleted |
 //! | sync threads (in `storage`) | 2 | `fdatasync` | logs with appends | with the registry |
 //! | connection reader and writer (in `kafka-compat`) | per connection | its socket | frames, answers | client leaves, shutdown |
+//! | gRPC connections (in `grpc`, by tonic) | per connection | its socket | calls, answers | client leaves, shutdown |
 //! | `node::checkpoints` | 1 | when logs are checkpointed | a timer | shutdown |
 
 pub mod api;
 pub mod cli;
 pub mod config;
+pub mod grpc;
 pub mod http;
 pub mod ids;
 pub mod metadata;

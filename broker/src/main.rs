@@ -110,9 +110,9 @@ fn raise_file_limit() {
 /// Tells where clients connect, in one write: a script may close our standard output after the first line, and that is no
 /// reason to stop.
 fn announce(node: &Node) {
-    let (kafka, http) = (node.kafka, node.http);
+    let (kafka, http, grpc) = (node.kafka, node.http, node.grpc);
     let text = format!(
-        "ready kafka={kafka} http={http} version={}
+        "ready kafka={kafka} http={http} grpc={grpc} version={}
   write:        echo hello | kcat -P -b {kafka} -t t1
   read:         kcat -C -b {kafka} -t t1 -o beginning -e -q
   write later:  echo later | kcat -P -b {kafka} -t t1 -H chronos-deliver-after=5s

@@ -19,7 +19,7 @@ use tracing::{error, info};
 use crate::{
     api::{Broker, FetchSessions, KafkaService},
     config::{Config, LiveConfig},
-    http,
+    grpc, http,
     ids::ProducerIds,
     metadata::{Command, Metadata, MetadataOptions},
     partition::{Registry, RegistryOptions},
@@ -52,6 +52,8 @@ pub struct Node {
     pub kafka: SocketAddr,
     /// Where metrics and health are served.
     pub http: SocketAddr,
+    /// Where the gRPC admin API is served.
+    pub grpc: SocketAddr,
     metadata: Metadata,
     registry: Arc<Registry>,
     shutdown: watch::Sender<bool>,
@@ -69,7 +71,9 @@ impl Node {
         let data_dir = Arc::new(DataDir::open(&config.data_dir, config.node_id)?);
         let kafka = bind(config.listen, "listeners", config.listen_backlog)?;
         let http = bind(config.http_listen, "http.listen", config.listen_backlog)?;
+        let grpc = bind(config.grpc_listen, "grpc.listen", config.listen_backlog)?;
         let (kafka_at, http_at) = (kafka.local_addr()?, http.local_addr()?);
+        let grpc_at = grpc.local_addr()?;
         let (host, port) = config
             .advertised
             .clone()
@@ -124,6 +128,12 @@ impl Node {
             clock,
             metrics: Arc::clone(&metrics),
         });
+        let admin = grpc::serve(grpc, Arc::clone(&broker), stopped.clone());
+        tasks.spawn(async move {
+            if let Err(error) = admin.await {
+                error!(%error, "the gRPC listener ended");
+            }
+        });
         tasks.spawn(server::serve(
             kafka,
             Arc::new(KafkaService(broker)),
@@ -150,6 +160,7 @@ impl Node {
         Ok(Self {
             kafka: kafka_at,
             http: http_at,
+            grpc: grpc_at,
             metadata,
             registry,
             shutdown,

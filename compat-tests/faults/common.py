@@ -100,6 +100,7 @@ class Broker:
         """Starts it and waits for nothing."""
         command = [*self.wrapper, binary(), "--data-dir", str(self.data), "--listen", self.kafka]
         command += ["--http-listen", f"127.0.0.1:{self.http_port}"]
+        command += ["--grpc-listen", "127.0.0.1:0"]
         for setting in self.settings:
             command += ["--set", setting]
         with open(self.log_path, "ab") as log:

@@ -163,7 +163,7 @@ def start_chronos(settings: dict[str, str]) -> Broker:
     """ChronosDB, from `CHRONOSDB_BIN` or the debug build; it names its port in its ready line."""
     binary = os.environ.get("CHRONOSDB_BIN", str(ROOT / "target/debug/chronosdb"))
     folder = tempfile.mkdtemp(prefix="oracle-chronos-", dir=FOLDERS)
-    command = ["nice", "-n", "5", binary, "--data-dir", f"{folder}/d", "--listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0"]
+    command = ["nice", "-n", "5", binary, "--data-dir", f"{folder}/d", "--listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0", "--grpc-listen", "127.0.0.1:0"]
     for key, value in settings.items():
         command += ["--set", f"{key}={value}"]
     with open(f"{folder}/log", "wb") as log:

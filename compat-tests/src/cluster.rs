@@ -21,6 +21,8 @@ pub struct Broker {
     pub kafka: String,
     /// Where metrics and health are served.
     pub http: String,
+    /// Where the gRPC admin API is served.
+    pub grpc: String,
 }
 
 /// The binary under test: `CHRONOSDB_BIN`, or the one that cargo built beside the test.
@@ -59,6 +61,7 @@ impl Broker {
             settings: settings.iter().map(|s| (*s).to_owned()).collect(),
             kafka: "127.0.0.1:0".into(),
             http: "127.0.0.1:0".into(),
+            grpc: "127.0.0.1:0".into(),
         };
         broker.restart()?;
         Ok(broker)
@@ -74,6 +77,7 @@ impl Broker {
         command
             .args(["--data-dir", &self.data_dir().to_string_lossy()])
             .args(["--listen", &self.kafka, "--http-listen", &self.http])
+            .args(["--grpc-listen", &self.grpc])
             .args(self.settings.iter().flat_map(|s| ["--set", s]))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -83,11 +87,13 @@ impl Broker {
         let mut ready = String::new();
         BufReader::new(stdout).read_line(&mut ready)?;
         let field = |name: &str| ready.split_whitespace().find_map(|w| w.strip_prefix(name));
-        let (Some(kafka), Some(http)) = (field("kafka="), field("http=")) else {
+        let addresses = (field("kafka="), field("http="), field("grpc="));
+        let (Some(kafka), Some(http), Some(grpc)) = addresses else {
             let status = child.wait()?;
             bail!("chronosdb did not start: {status}\n{}", self.log());
         };
         (self.kafka, self.http) = (kafka.to_owned(), http.to_owned());
+        self.grpc = grpc.to_owned();
         self.child = Some(child);
         Ok(())
     }

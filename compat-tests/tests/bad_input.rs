@@ -191,7 +191,14 @@ fn a_node_that_cannot_start_says_why() {
     let start = |data: &std::path::Path, listen: &str, set: &str| {
         let output = Command::new(binary().unwrap())
             .args(["--data-dir", &data.to_string_lossy(), "--listen", listen])
-            .args(["--http-listen", "127.0.0.1:0", "--set", set])
+            .args([
+                "--http-listen",
+                "127.0.0.1:0",
+                "--grpc-listen",
+                "127.0.0.1:0",
+                "--set",
+                set,
+            ])
             .output()
             .unwrap();
         (

@@ -1,1 +1,20 @@
-//! proto
+//! The gRPC API: generated from `chronos/**/*.proto`, which say what everything means.
+
+#![expect(
+    clippy::all,
+    clippy::pedantic,
+    unused_qualifications,
+    clippy::allow_attributes,
+    reason = "generated"
+)]
+
+/// Managing a node.
+pub mod admin {
+    /// Version 1.
+    pub mod v1 {
+        tonic::include_proto!("chronos.admin.v1");
+    }
+}
+
+/// The descriptors of all files, for reflection.
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

@@ -210,7 +210,7 @@ pub struct Hold {
     pub due: DueTime,
     /// The timestamp it was produced with.
     pub created: TimestampMs,
-    /// The record; its `timestamp_delta` is not stored, `created` is.
+    /// The record; its `timestamp_delta` is `created`, its `offset_delta` the one above.
     pub record: Record,
 }
 
@@ -224,24 +224,21 @@ pub fn encode_hold(
     let mut places = Vec::with_capacity(holds.len());
     let mut blocks: Vec<Vec<u8>> = Vec::new();
     for hold in holds {
-        let record = Record {
-            timestamp_delta: hold.created.0,
-            offset_delta: hold.offset_delta,
-            ..hold.record.clone()
-        };
-        let mut bytes = Vec::new();
-        record.encode(&mut bytes);
-        match blocks.last_mut() {
-            Some(block) if block.len() + bytes.len() <= BLOCK_BYTES_MAX => {
-                places.push((blocks.len() - 1, blocks.last().map_or(0, Vec::len)));
-                if let Some(block) = blocks.last_mut() {
-                    block.extend_from_slice(&bytes);
-                }
-            }
-            _ => {
-                places.push((blocks.len(), 0));
-                blocks.push(bytes);
-            }
+        let len = hold.record.encoded_len();
+        let fits = blocks
+            .last()
+            .is_some_and(|b| b.len() + len <= BLOCK_BYTES_MAX);
+        if !fits {
+            blocks.push(Vec::with_capacity(if holds.len() == 1 {
+                len
+            } else {
+                len.max(BLOCK_BYTES_MAX)
+            }));
+        }
+        let number = blocks.len() - 1;
+        if let Some(block) = blocks.last_mut() {
+            places.push((number, block.len()));
+            hold.record.encode(block);
         }
     }
 
@@ -253,7 +250,7 @@ pub fn encode_hold(
                 .map(|b| b.len() + BLOCK_HEAD_LEN)
                 .sum::<usize>(),
     );
-    put_kind(&mut body, KIND_HOLD);
+    put_kind(&mut body, KIND_HOLD, HOLD_VERSION);
     body.put_u32(narrow(following.iter().sum()));
     body.put_u16(u16::try_from(following.len()).unwrap_or(u16::MAX));
     body.put_u16(0);
@@ -367,7 +364,13 @@ impl CancelFrame {
     /// The body; the caller puts it behind a header with [`ATTR_HIDDEN`].
     pub fn encode(&self) -> Bytes {
         let mut body = Vec::new();
-        put_kind(&mut body, KIND_CANCEL);
+        let has_due = self.entries.iter().all(|entry| entry.due.is_some());
+        let version = if has_due {
+            CANCEL_VERSION
+        } else {
+            CANCEL_VERSION_1
+        };
+        put_kind(&mut body, KIND_CANCEL, version);
         body.put_u16(u16::try_from(self.request_id.len()).unwrap_or(u16::MAX));
         body.put_slice(&self.request_id);
         body.put_u32(narrow(self.entries.len()));
@@ -379,7 +382,9 @@ impl CancelFrame {
                 CancelAction::Replaced => (3, -1),
             };
             body.put_u8(code);
-            body.put_i64(due.map_or(-1, |due| due.0));
+            if let Some(due) = due.filter(|_| has_due) {
+                body.put_i64(due.0);
+            }
             body.put_i64(new_due);
         }
         body.into()
@@ -420,13 +425,9 @@ fn kind(b: &mut impl Buf) -> Result<u8, FrameError> {
     }
 }
 
-fn put_kind(body: &mut Vec<u8>, kind: u8) {
+fn put_kind(body: &mut Vec<u8>, kind: u8, version: u8) {
     body.put_u8(kind);
-    body.put_u8(if kind == KIND_HOLD {
-        HOLD_VERSION
-    } else {
-        CANCEL_VERSION
-    });
+    body.put_u8(version);
     body.put_u16(0);
 }
 
@@ -501,6 +502,8 @@ mod tests {
             due: DueTime(1_000 + i64::from(delta)),
             created: TimestampMs(15),
             record: Record {
+                timestamp_delta: 15,
+                offset_delta: delta,
                 value: Some(vec![7; value_len].into()),
                 ..Record::default()
             },

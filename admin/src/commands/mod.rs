@@ -4,6 +4,7 @@ mod bench;
 mod consume;
 mod demo;
 mod produce;
+mod schedule;
 mod topic;
 mod wal;
 
@@ -13,6 +14,8 @@ pub use bench::{
     BenchCommand, Common as BenchCommon, ConsumeArgs as BenchConsumeArgs, E2eArgs, HeldArgs,
     Payload, ProduceArgs as BenchProduceArgs,
 };
+
+pub use schedule::{Filter as ScheduleFilter, Place as SchedulePlace, ScheduleCommand};
 
 use crate::cli::{Cli, Command};
 
@@ -24,6 +27,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Produce(args) => produce::run(bootstrap, format, args).await,
         Command::Consume(args) => consume::run(bootstrap, format, &args),
         Command::Bench(command) => bench::run(bootstrap, format, command).await,
+        Command::Schedule(command) => schedule::run(&cli.admin, format, command).await,
         Command::Wal { args } => wal::run(format, &args),
         Command::Demo { topic } => demo::run(bootstrap, format, &topic).await,
     }

@@ -132,7 +132,7 @@ const I64: i64 = i64::MAX;
 pub const CODECS: [&str; 6] = ["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"];
 
 /// Every setting of the node.
-pub const KEYS: [Key; 58] = [
+pub const KEYS: [Key; 59] = [
     key(
         "node.id",
         Kind::Int(0, I32),
@@ -162,6 +162,12 @@ pub const KEYS: [Key; 58] = [
         Kind::Text,
         "127.0.0.1:9644",
         "Where /metrics, /healthz and /readyz are served.",
+    ),
+    key(
+        "grpc.listen",
+        Kind::Text,
+        "127.0.0.1:9095",
+        "Where the gRPC admin API is served.",
     ),
     key("log.dirs", Kind::Text, "./data", "The data folder."),
     key(

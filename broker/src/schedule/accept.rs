@@ -6,6 +6,7 @@ use storage::{
     batch::BatchHeader,
     frame::{CancelEntry, CancelFrame, Hold, encode_hold},
     log::{Frame, Unit},
+    record::Record,
     units::{Offset, ScheduleId, TimestampMs},
 };
 
@@ -83,7 +84,10 @@ pub fn accept(checked: Checked) -> Accepted {
         offset_delta: r.offset_delta,
         due: r.due,
         created: r.created,
-        record: r.record,
+        record: Record {
+            timestamp_delta: r.created.0,
+            ..r.record
+        },
     });
     Accepted {
         whole: Whole::Split {

@@ -55,7 +55,10 @@ fn equal_due_times_fire_in_produced_order_from_memory_and_from_disk() {
     for id in [2, 0] {
         store.insert(entry(10, id));
     }
-    assert_eq!(ids(&store.pop_due(TimestampMs(NOW + 9), 9).unwrap()), Vec::<i64>::new());
+    assert_eq!(
+        ids(&store.pop_due(TimestampMs(NOW + 9), 9).unwrap()),
+        Vec::<i64>::new()
+    );
     let due = store.pop_due(TimestampMs(NOW + 10), 9).unwrap();
     assert_eq!(ids(&due), [0, 1, 2, 3, 4]);
 }
@@ -122,7 +125,10 @@ fn files_are_few_and_go_when_their_time_is_past() {
     assert_eq!(store.len(), 1_824);
     // Known by the run.
     let oldest = store.oldest_hold().unwrap();
-    assert!((Offset(1_700)..=Offset(1_824)).contains(&oldest), "{oldest}");
+    assert!(
+        (Offset(1_700)..=Offset(1_824)).contains(&oldest),
+        "{oldest}"
+    );
 }
 
 /// A store that is ahead of its log is thrown away: the log decides.

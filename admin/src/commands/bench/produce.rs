@@ -235,7 +235,10 @@ impl<'a> Worker<'a> {
     }
 
     fn send(&mut self, time: usize) -> anyhow::Result<()> {
-        let due = self.args.held_over.map(|span| self.due_ms(span).to_string());
+        let due = self
+            .args
+            .held_over
+            .map(|span| self.due_ms(span).to_string());
         let mut record = Record::with_opaque_to(&self.topic.name, time).payload(self.values.next());
         if let Some(keys) = &mut self.keys {
             record = record.key(keys.next());

@@ -167,7 +167,10 @@ fn hold(delta: i32, value: &str) -> Hold {
         offset_delta: delta,
         due: DueTime(9_000 + i64::from(delta)),
         created: TimestampMs(7),
-        record: record(delta, value),
+        record: Record {
+            timestamp_delta: 7,
+            ..record(delta, value)
+        },
     }
 }
 

@@ -1,0 +1,675 @@
+//! `chronosctl schedule list|get|cancel|reschedule|fire|stats|watch`.
+
+use std::{process::ExitCode, time::Duration};
+
+use anyhow::{Context, bail};
+use clap::{Args, Subcommand};
+use jiff::{SignedDuration, Timestamp};
+use proto::admin::v1::{self as pb, schedule_service_client::ScheduleServiceClient};
+use serde::Serialize;
+use tonic::{Status, transport::Channel};
+
+use crate::{
+    cli::key_value,
+    output::{self, Format},
+    time,
+};
+
+const CONNECT: Duration = Duration::from_secs(5);
+/// A call that reads much, as a histogram of a hundred million does.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// Characters of the longest bar.
+const BAR: usize = 40;
+/// Eighths of a character.
+const BLOCKS: [char; 8] = [' ', '▏', '▎', '▍', '▌', '▋', '▊', '▉'];
+const FULL: char = '█';
+
+/// A command about held records.
+#[derive(Debug, Subcommand)]
+pub enum ScheduleCommand {
+    /// List what waits, in firing order
+    List {
+        /// Which ones
+        #[command(flatten)]
+        filter: Filter,
+        /// How many at most
+        #[arg(short = 'n', long, default_value_t = 100)]
+        limit: usize,
+    },
+    /// Show one
+    Get {
+        /// Which
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Cancel some by id, or all that fit a filter
+    Cancel {
+        /// Which ones
+        #[command(flatten)]
+        filter: Filter,
+        /// Ids, of one partition
+        ids: Vec<i64>,
+        /// Only count them
+        #[arg(long, conflicts_with = "ids")]
+        dry_run: bool,
+        /// Cancel all of the topic that fit; without it, a filter that names nothing but the topic is refused
+        #[arg(long, conflicts_with = "ids")]
+        all: bool,
+    },
+    /// Move one to another time
+    Reschedule {
+        /// Which
+        #[command(flatten)]
+        place: Place,
+        /// Epoch milliseconds, RFC 3339 with offset, or +1h30m from now
+        #[arg(allow_hyphen_values = true)]
+        to: String,
+        /// Only if it is due then
+        #[arg(long, value_name = "TIME")]
+        expected: Option<String>,
+    },
+    /// Deliver one now
+    Fire {
+        /// Which
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Count what waits, and draw when it is due
+    Stats {
+        /// The topic [default: all]
+        #[arg(short, long)]
+        topic: Option<String>,
+        /// Spans of one length, as 1h, instead of growing ones
+        #[arg(long, value_name = "SPAN")]
+        width: Option<String>,
+        /// How many spans of that length
+        #[arg(long, default_value_t = 24, requires = "width")]
+        buckets: i32,
+    },
+    /// Tell again and again how many wait, and when the next is due
+    Watch {
+        /// The topic [default: all]
+        #[arg(short, long)]
+        topic: Option<String>,
+        /// Between two lines
+        #[arg(short, long, default_value = "1s", value_name = "SPAN")]
+        interval: String,
+        /// Stop after so many lines
+        #[arg(short = 'n', long)]
+        limit: Option<usize>,
+    },
+}
+
+/// Which held records.
+#[derive(Debug, Args)]
+pub struct Filter {
+    /// The topic
+    #[arg(short, long)]
+    topic: String,
+    /// A partition; may be given several times
+    #[arg(short, long)]
+    partition: Vec<i32>,
+    /// Due then or later: epoch milliseconds, RFC 3339, or +1h from now
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    after: Option<String>,
+    /// Due before then
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    before: Option<String>,
+    /// With this key
+    #[arg(short, long)]
+    key: Option<String>,
+    /// With this header
+    #[arg(short = 'H', long, value_name = "NAME=VALUE", value_parser = key_value)]
+    header: Option<(String, String)>,
+}
+
+/// One held record.
+#[derive(Debug, Args)]
+pub struct Place {
+    /// The topic
+    #[arg(short, long)]
+    topic: String,
+    /// The partition
+    #[arg(short, long, default_value_t = 0)]
+    partition: i32,
+    /// Its schedule id: the offset that was answered when it was produced
+    id: i64,
+}
+
+impl Place {
+    fn name(&self) -> String {
+        let Self {
+            topic,
+            partition,
+            id,
+        } = self;
+        format!("topics/{topic}/partitions/{partition}/scheduledMessages/{id}")
+    }
+}
+
+impl Filter {
+    fn names_more_than_a_topic(&self) -> bool {
+        !self.partition.is_empty()
+            || self.after.is_some()
+            || self.before.is_some()
+            || self.key.is_some()
+            || self.header.is_some()
+    }
+
+    fn into_message(self) -> anyhow::Result<pb::ScheduleFilter> {
+        let at = |text: Option<String>| text.map(|text| moment(&text).map(timestamp)).transpose();
+        Ok(pb::ScheduleFilter {
+            topic: self.topic,
+            partitions: self.partition,
+            deliver_after: at(self.after)?,
+            deliver_before: at(self.before)?,
+            key: self.key.map(Into::into),
+            header: self.header.map(|(key, value)| pb::Header {
+                key,
+                value: Some(value.into()),
+            }),
+        })
+    }
+}
+
+#[derive(Serialize)]
+struct Row {
+    partition: i32,
+    schedule_id: i64,
+    due: String,
+    due_in: String,
+    key: Option<String>,
+    value_bytes: i64,
+    value: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Full {
+    name: String,
+    due: String,
+    due_ms: i64,
+    due_in: String,
+    created: String,
+    key: Option<String>,
+    value: Option<String>,
+    headers: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct CancelRow {
+    schedule_id: i64,
+    result: &'static str,
+    delivered_offset: Option<i64>,
+}
+
+#[derive(Serialize)]
+struct Counted {
+    matched: i64,
+    cancelled: i64,
+    dry_run: bool,
+}
+
+#[derive(Serialize)]
+struct Moved {
+    name: String,
+    due: String,
+    due_in: String,
+}
+
+#[derive(Serialize)]
+struct Span {
+    due_from: Option<String>,
+    due_before: Option<String>,
+    count: i64,
+}
+
+#[derive(Serialize)]
+struct Counts {
+    time: String,
+    pending: i64,
+    next_due: Option<String>,
+    next_due_in: Option<String>,
+}
+
+pub(super) async fn run(
+    admin: &str,
+    format: Format,
+    command: ScheduleCommand,
+) -> anyhow::Result<ExitCode> {
+    let channel = Channel::from_shared(format!("http://{admin}"))
+        .with_context(|| format!("'{admin}' is no HOST:PORT"))?
+        .connect_timeout(CONNECT);
+    let watches = matches!(command, ScheduleCommand::Watch { .. });
+    let channel = if watches {
+        channel
+    } else {
+        channel.timeout(PATIENCE)
+    };
+    let channel = channel
+        .connect()
+        .await
+        .with_context(|| format!("connecting to the admin API at {admin}"))?;
+    let client = ScheduleServiceClient::new(channel).max_decoding_message_size(16 << 20);
+    match command {
+        ScheduleCommand::List { filter, limit } => list(client, format, filter, limit).await,
+        ScheduleCommand::Get { place } => get(client, format, &place).await,
+        ScheduleCommand::Cancel {
+            filter,
+            ids,
+            dry_run,
+            all,
+        } if ids.is_empty() => bulk_cancel(client, format, filter, dry_run, all).await,
+        ScheduleCommand::Cancel { filter, ids, .. } => cancel(client, format, &filter, ids).await,
+        ScheduleCommand::Reschedule {
+            place,
+            to,
+            expected,
+        } => reschedule(client, format, &place, &to, expected).await,
+        ScheduleCommand::Fire { place } => fire(client, format, &place).await,
+        ScheduleCommand::Stats {
+            topic,
+            width,
+            buckets,
+        } => stats(client, format, topic, width, buckets).await,
+        ScheduleCommand::Watch {
+            topic,
+            interval,
+            limit,
+        } => watch(client, format, topic, &interval, limit).await,
+    }
+}
+
+type Client = ScheduleServiceClient<Channel>;
+
+async fn list(
+    mut client: Client,
+    format: Format,
+    filter: Filter,
+    limit: usize,
+) -> anyhow::Result<ExitCode> {
+    let filter = filter.into_message()?;
+    let mut rows = Vec::new();
+    let mut page_token = String::new();
+    while rows.len() < limit {
+        let request = pb::ListScheduledMessagesRequest {
+            filter: Some(filter.clone()),
+            page_size: i32::try_from(limit - rows.len()).unwrap_or(i32::MAX),
+            page_token,
+            with_values: true,
+        };
+        let page = client
+            .list_scheduled_messages(request)
+            .await
+            .map_err(told)?;
+        let page = page.into_inner();
+        rows.extend(page.messages.iter().map(|message| Row {
+            partition: message.partition,
+            schedule_id: message.schedule_id,
+            due: time::local(millis(message.deliver_time.as_ref())),
+            due_in: relative(millis(message.deliver_time.as_ref())),
+            key: message.key.as_deref().map(text),
+            value_bytes: message.value_bytes,
+            value: message.value.as_deref().map(text),
+        }));
+        page_token = page.next_page_token;
+        if page_token.is_empty() {
+            break;
+        }
+    }
+    output::rows(format, &rows)?;
+    if !page_token.is_empty() {
+        output::note(format, "there are more: -n shows them");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn get(mut client: Client, format: Format, place: &Place) -> anyhow::Result<ExitCode> {
+    let request = pb::GetScheduledMessageRequest { name: place.name() };
+    let answer = client.get_scheduled_message(request).await.map_err(told)?;
+    let message = answer.into_inner().message.context("an empty answer")?;
+    let due_ms = millis(message.deliver_time.as_ref());
+    let headers = message.headers.iter().map(|header| {
+        let value = header.value.as_deref().map_or_else(|| "-".to_owned(), text);
+        format!("{}={value}", header.key)
+    });
+    let row = Full {
+        due: time::local(due_ms),
+        due_ms,
+        due_in: relative(due_ms),
+        created: time::local(millis(message.create_time.as_ref())),
+        key: message.key.as_deref().map(text),
+        value: message.value.as_deref().map(text),
+        headers: headers.collect(),
+        name: message.name,
+    };
+    output::rows(format, &[row])?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn cancel(
+    mut client: Client,
+    format: Format,
+    filter: &Filter,
+    ids: Vec<i64>,
+) -> anyhow::Result<ExitCode> {
+    let partition = match filter.partition.as_slice() {
+        [] => 0,
+        [one] => *one,
+        _ => bail!("ids are of one partition: name it with -p"),
+    };
+    let request = pb::CancelScheduledMessagesRequest {
+        topic: filter.topic.clone(),
+        partition,
+        schedule_ids: ids,
+        request_id: String::new(),
+    };
+    let answer = client
+        .cancel_scheduled_messages(request)
+        .await
+        .map_err(told)?;
+    let rows: Vec<CancelRow> = answer
+        .into_inner()
+        .outcomes
+        .iter()
+        .map(|outcome| CancelRow {
+            schedule_id: outcome.schedule_id,
+            result: match outcome.result() {
+                pb::CancelResult::Cancelled => "cancelled",
+                pb::CancelResult::AlreadyDelivered => "already delivered",
+                pb::CancelResult::NotFound => "not found",
+                pb::CancelResult::Unspecified => "unknown",
+            },
+            delivered_offset: outcome.delivered_offset,
+        })
+        .collect();
+    let all = rows.iter().all(|row| row.result == "cancelled");
+    output::rows(format, &rows)?;
+    Ok(if all {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+async fn bulk_cancel(
+    mut client: Client,
+    format: Format,
+    filter: Filter,
+    dry_run: bool,
+    all: bool,
+) -> anyhow::Result<ExitCode> {
+    if !(all || dry_run || filter.names_more_than_a_topic()) {
+        bail!("this would cancel all of the topic: say --all, or --dry-run to count them");
+    }
+    let request = pb::BatchCancelScheduledMessagesRequest {
+        filter: Some(filter.into_message()?),
+        dry_run,
+    };
+    let answer = client
+        .batch_cancel_scheduled_messages(request)
+        .await
+        .map_err(told)?;
+    let answer = answer.into_inner();
+    let row = Counted {
+        matched: answer.matched,
+        cancelled: answer.cancelled,
+        dry_run,
+    };
+    output::rows(format, &[row])?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn reschedule(
+    mut client: Client,
+    format: Format,
+    place: &Place,
+    to: &str,
+    expected: Option<String>,
+) -> anyhow::Result<ExitCode> {
+    let expected = expected.map(|text| moment(&text)).transpose()?;
+    let request = pb::RescheduleScheduledMessageRequest {
+        name: place.name(),
+        deliver_time: Some(timestamp(moment(to)?)),
+        expected_deliver_time: expected.map(timestamp),
+        request_id: String::new(),
+    };
+    let answer = client
+        .reschedule_scheduled_message(request)
+        .await
+        .map_err(told)?;
+    moved(format, place, answer.into_inner().deliver_time)
+}
+
+async fn fire(mut client: Client, format: Format, place: &Place) -> anyhow::Result<ExitCode> {
+    let request = pb::DeliverScheduledMessageNowRequest {
+        name: place.name(),
+        request_id: String::new(),
+    };
+    let answer = client
+        .deliver_scheduled_message_now(request)
+        .await
+        .map_err(told)?;
+    moved(format, place, answer.into_inner().deliver_time)
+}
+
+fn moved(
+    format: Format,
+    place: &Place,
+    to: Option<prost_types::Timestamp>,
+) -> anyhow::Result<ExitCode> {
+    let due = millis(to.as_ref());
+    let row = Moved {
+        name: place.name(),
+        due: time::local(due),
+        due_in: relative(due),
+    };
+    output::rows(format, &[row])?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn stats(
+    mut client: Client,
+    format: Format,
+    topic: Option<String>,
+    width: Option<String>,
+    buckets: i32,
+) -> anyhow::Result<ExitCode> {
+    let width = width.map(|text| span(&text)).transpose()?;
+    let request = pb::GetScheduleStatsRequest {
+        topic: topic.unwrap_or_default(),
+        buckets: if width.is_some() { buckets } else { 0 },
+        bucket_width: width.and_then(|span| prost_types::Duration::try_from(span).ok()),
+    };
+    let answer = client.get_schedule_stats(request).await.map_err(told)?;
+    let stats = answer.into_inner();
+    if format == Format::Json {
+        let spans = stats.buckets.iter().map(|bucket| Span {
+            due_from: bucket
+                .start_time
+                .as_ref()
+                .map(|at| time::local(millis(Some(at)))),
+            due_before: bucket
+                .end_time
+                .as_ref()
+                .map(|at| time::local(millis(Some(at)))),
+            count: bucket.count,
+        });
+        output::rows(format, &spans.collect::<Vec<_>>())?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    output::note(
+        format,
+        &format!("pending {}  overdue {}", stats.pending, stats.overdue),
+    );
+    let most = stats
+        .buckets
+        .iter()
+        .map(|bucket| bucket.count)
+        .max()
+        .unwrap_or(0);
+    for bucket in &stats.buckets {
+        let until = match bucket.end_time.as_ref() {
+            Some(end) if bucket.start_time.is_none() => {
+                let _ = end;
+                "overdue".to_owned()
+            }
+            Some(end) => format!("due in less than {}", relative(millis(Some(end)))),
+            None => "later".to_owned(),
+        };
+        let line = format!(
+            "{until:>28} {:>12} {}",
+            bucket.count,
+            bar(bucket.count, most)
+        );
+        output::note(format, line.trim_end());
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn watch(
+    mut client: Client,
+    format: Format,
+    topic: Option<String>,
+    interval: &str,
+    limit: Option<usize>,
+) -> anyhow::Result<ExitCode> {
+    let request = pb::WatchScheduleRequest {
+        topic: topic.unwrap_or_default(),
+        interval: prost_types::Duration::try_from(span(interval)?).ok(),
+    };
+    let mut answers = client
+        .watch_schedule(request)
+        .await
+        .map_err(told)?
+        .into_inner();
+    let mut shown = 0;
+    while limit.is_none_or(|limit| shown < limit) {
+        let Some(answer) = answers.message().await.map_err(told)? else {
+            break;
+        };
+        let next = answer.next_deliver_time.as_ref().map(|at| millis(Some(at)));
+        let row = Counts {
+            time: time::local(millis(answer.time.as_ref())),
+            pending: answer.pending,
+            next_due: next.map(time::local),
+            next_due_in: next.map(relative),
+        };
+        let next = row.next_due_in.as_deref().unwrap_or("-");
+        let text = format!("{}  pending {}  next due in {next}", row.time, row.pending);
+        output::row(format, &row, &text)?;
+        shown += 1;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The server's own sentence, without the transport's words around it.
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+fn told(status: Status) -> anyhow::Error {
+    anyhow::anyhow!("{} ({:?})", status.message(), status.code())
+}
+
+/// A bar in eighths of a character; what is not nothing is seen.
+fn bar(count: i64, most: i64) -> String {
+    let (Ok(count), Ok(most)) = (u128::try_from(count), u128::try_from(most.max(1))) else {
+        return String::new();
+    };
+    let eighths = (count * (BAR as u128) * 8).div_ceil(most);
+    let eighths = usize::try_from(eighths).unwrap_or(0);
+    let mut bar: String = std::iter::repeat_n(FULL, eighths / 8).collect();
+    if let Some(part) = BLOCKS.get(eighths % 8).filter(|_| eighths % 8 > 0) {
+        bar.push(*part);
+    }
+    bar
+}
+
+/// Epoch milliseconds, RFC 3339, or a span from now.
+fn moment(text: &str) -> anyhow::Result<i64> {
+    if let Some(after) = text.strip_prefix('+') {
+        let after = i64::try_from(span(after)?.as_millis())?;
+        return Ok(time::now_ms().saturating_add(after));
+    }
+    if let Ok(ms) = text.parse() {
+        return Ok(ms);
+    }
+    let at: Timestamp = text.parse().with_context(|| {
+        format!("'{text}' is neither epoch milliseconds, nor RFC 3339, nor +1h30m")
+    })?;
+    Ok(at.as_millisecond())
+}
+
+fn span(text: &str) -> anyhow::Result<Duration> {
+    let span: SignedDuration = text
+        .parse()
+        .with_context(|| format!("'{text}' is no span of time like 1h30m"))?;
+    Duration::try_from(span).with_context(|| format!("'{text}' is negative"))
+}
+
+/// From now: its two largest units.
+fn relative(ms: i64) -> String {
+    let left = ms.saturating_sub(time::now_ms());
+    let seconds = left.unsigned_abs() / 1_000;
+    let (days, hours) = (seconds / 86_400, seconds / 3_600 % 24);
+    let (minutes, rest) = (seconds / 60 % 60, seconds % 60);
+    let shown = if days > 0 {
+        format!("{days}d {hours}h")
+    } else if hours > 0 {
+        format!("{hours}h {minutes}m")
+    } else if minutes > 0 {
+        format!("{minutes}m {rest}s")
+    } else if left.unsigned_abs() < 10_000 {
+        format!("{}ms", left.unsigned_abs())
+    } else {
+        format!("{rest}s")
+    };
+    if left < 0 { format!("-{shown}") } else { shown }
+}
+
+fn millis(at: Option<&prost_types::Timestamp>) -> i64 {
+    at.map_or(0, |at| {
+        at.seconds
+            .saturating_mul(1_000)
+            .saturating_add(i64::from(at.nanos / 1_000_000))
+    })
+}
+
+fn timestamp(ms: i64) -> prost_types::Timestamp {
+    prost_types::Timestamp {
+        seconds: ms.div_euclid(1_000),
+        nanos: i32::try_from(ms.rem_euclid(1_000) * 1_000_000).unwrap_or(0),
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_understood_or_refused() {
+        assert_eq!(moment("1800000000000").unwrap(), 1_800_000_000_000);
+        assert_eq!(moment("2027-01-15T08:00:00Z").unwrap(), 1_800_000_000_000);
+        let ahead = moment("+1h30m").unwrap() - time::now_ms();
+        assert!((5_390_000..=5_400_000).contains(&ahead), "{ahead}");
+        assert!(moment("tomorrow").is_err());
+        assert!(span("-1h").is_err());
+    }
+
+    #[test]
+    fn spans_from_now_show_their_largest_units() {
+        let shown = |ahead: i64| relative(time::now_ms() + ahead);
+        assert_eq!(shown(3 * 86_400_000 + 5 * 3_600_000 + 500), "3d 5h");
+        assert_eq!(shown(3_600_000 + 120_500), "1h 2m");
+        assert_eq!(shown(-62_000), "-1m 2s");
+    }
+
+    #[test]
+    fn bars_are_in_proportion_and_nothing_is_hidden() {
+        assert_eq!(bar(100, 100).chars().count(), BAR);
+        assert_eq!(bar(50, 100).chars().count(), BAR / 2);
+        assert_eq!(bar(0, 100), "");
+        assert_eq!(bar(1, 1_000_000), "▏");
+    }
+}

@@ -1,0 +1,85 @@
+//! The gRPC API (`proto/`): services, health, reflection.
+
+mod errors;
+mod names;
+mod page_token;
+mod schedule;
+
+use std::{sync::Arc, time::Duration};
+
+use proto::admin::v1::schedule_service_server::ScheduleServiceServer;
+use tokio::{net::TcpListener, sync::watch};
+use tonic::{service::Routes, transport::Server};
+
+use crate::api::Broker;
+
+/// A request at most.
+const REQUEST_BYTES_MAX: usize = 4 << 20;
+/// An answer at most.
+const ANSWER_BYTES_MAX: usize = 16 << 20;
+/// An idle connection is asked whether it is there.
+const KEEPALIVE_EVERY: Duration = Duration::from_secs(60);
+const KEEPALIVE_PATIENCE: Duration = Duration::from_secs(20);
+/// Requests of a connection that are worked on at once.
+const CONCURRENCY_MAX: usize = 64;
+const STREAMS_MAX: u32 = 256;
+
+/// Serves until told to stop; the health service says NOT_SERVING from then on.
+pub async fn serve(
+    listener: TcpListener,
+    broker: Arc<Broker>,
+    mut stopped: watch::Receiver<bool>,
+) -> anyhow::Result<()> {
+    let (health, health_service) = tonic_health::server::health_reporter();
+    let schedule = ScheduleServiceServer::new(schedule::Service::new(broker, stopped.clone()))
+        .max_decoding_message_size(REQUEST_BYTES_MAX)
+        .max_encoding_message_size(ANSWER_BYTES_MAX);
+    health
+        .set_serving::<ScheduleServiceServer<schedule::Service>>()
+        .await;
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(proto::DESCRIPTORS)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    let routes = Routes::new(health_service)
+        .add_service(reflection().build_v1()?)
+        .add_service(reflection().build_v1alpha()?)
+        .add_service(schedule);
+    let drained = async move {
+        // An error means that the node is gone.
+        let _ = stopped.wait_for(|stop| *stop).await;
+        health
+            .set_not_serving::<ScheduleServiceServer<schedule::Service>>()
+            .await;
+    };
+    Server::builder()
+        .http2_keepalive_interval(Some(KEEPALIVE_EVERY))
+        .http2_keepalive_timeout(Some(KEEPALIVE_PATIENCE))
+        .concurrency_limit_per_connection(CONCURRENCY_MAX)
+        .max_concurrent_streams(STREAMS_MAX)
+        .add_routes(routes)
+        .serve_with_incoming_shutdown(Incoming(listener), drained)
+        .await?;
+    Ok(())
+}
+
+/// Connections as they come; one that fails to be accepted does not end the server.
+struct Incoming(TcpListener);
+
+impl futures::Stream for Incoming {
+    type Item = std::io::Result<tokio::net::TcpStream>;
+
+    fn poll_next(
+        self: std::pin::Pin<&mut Self>,
+        context: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Self::Item>> {
+        self.0.poll_accept(context).map(|accepted| {
+            Some(accepted.map(|(stream, _)| {
+                // Small answers must not wait for each other.
+                let _ = stream.set_nodelay(true);
+                stream
+            }))
+        })
+    }
+}

@@ -1,0 +1,15 @@
+//! Compiles the .proto files without protoc.
+
+use std::path::PathBuf;
+
+use prost::Message;
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let files = ["chronos/admin/v1/schedule.proto"];
+    let set = protox::compile(files, ["."])?;
+    let out = PathBuf::from(std::env::var("OUT_DIR")?);
+    std::fs::write(out.join("descriptors.bin"), set.encode_to_vec())?;
+    tonic_prost_build::configure().bytes(".").compile_fds(set)?;
+    println!("cargo:rerun-if-changed=chronos");
+    Ok(())
+}

@@ -20,6 +20,8 @@ const CONNECT: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Characters of the longest bar.
 const BAR: usize = 40;
+/// Characters of a value in a list.
+const COLUMN: usize = 32;
 /// Eighths of a character.
 const BLOCKS: [char; 8] = [' ', '▏', '▎', '▍', '▌', '▋', '▊', '▉'];
 const FULL: char = '█';
@@ -307,9 +309,9 @@ async fn list(
             schedule_id: message.schedule_id,
             due: time::local(millis(message.deliver_time.as_ref())),
             due_in: relative(millis(message.deliver_time.as_ref())),
-            key: message.key.as_deref().map(text),
+            key: message.key.as_deref().map(|key| short(format, key)),
             value_bytes: message.value_bytes,
-            value: message.value.as_deref().map(text),
+            value: message.value.as_deref().map(|value| short(format, value)),
         }));
         page_token = page.next_page_token;
         if page_token.is_empty() {
@@ -501,6 +503,7 @@ async fn stats(
         format,
         &format!("pending {}  overdue {}", stats.pending, stats.overdue),
     );
+    let now = millis(stats.buckets.first().and_then(|b| b.end_time.as_ref()));
     let most = stats
         .buckets
         .iter()
@@ -509,15 +512,13 @@ async fn stats(
         .unwrap_or(0);
     for bucket in &stats.buckets {
         let until = match bucket.end_time.as_ref() {
-            Some(end) if bucket.start_time.is_none() => {
-                let _ = end;
-                "overdue".to_owned()
-            }
-            Some(end) => format!("due in less than {}", relative(millis(Some(end)))),
+            Some(_) if bucket.start_time.is_none() => "overdue".to_owned(),
+            // From the node's now, at which the first span ends.
+            Some(end) => format!("within {}", spoken(millis(Some(end)).saturating_sub(now))),
             None => "later".to_owned(),
         };
         let line = format!(
-            "{until:>28} {:>12} {}",
+            "{until:>16} {:>12} {}",
             bucket.count,
             bar(bucket.count, most)
         );
@@ -604,24 +605,34 @@ fn span(text: &str) -> anyhow::Result<Duration> {
     Duration::try_from(span).with_context(|| format!("'{text}' is negative"))
 }
 
-/// From now: its two largest units.
+/// From now.
 fn relative(ms: i64) -> String {
     let left = ms.saturating_sub(time::now_ms());
-    let seconds = left.unsigned_abs() / 1_000;
-    let (days, hours) = (seconds / 86_400, seconds / 3_600 % 24);
-    let (minutes, rest) = (seconds / 60 % 60, seconds % 60);
-    let shown = if days > 0 {
-        format!("{days}d {hours}h")
-    } else if hours > 0 {
-        format!("{hours}h {minutes}m")
-    } else if minutes > 0 {
-        format!("{minutes}m {rest}s")
-    } else if left.unsigned_abs() < 10_000 {
-        format!("{}ms", left.unsigned_abs())
-    } else {
-        format!("{rest}s")
-    };
+    let shown = spoken(left.saturating_abs());
     if left < 0 { format!("-{shown}") } else { shown }
+}
+
+/// A span's two largest units, without those that are nothing.
+fn spoken(ms: i64) -> String {
+    // Up to a millisecond less is meant as the whole.
+    let seconds = (ms + 1) / 1_000;
+    let units = [
+        (seconds / 86_400, "d"),
+        (seconds / 3_600 % 24, "h"),
+        (seconds / 60 % 60, "m"),
+        (seconds % 60, "s"),
+    ];
+    let mut shown: Vec<String> = units
+        .iter()
+        .skip_while(|(n, _)| *n == 0)
+        .take(2)
+        .filter(|(n, _)| *n > 0)
+        .map(|(n, unit)| format!("{n}{unit}"))
+        .collect();
+    if shown.is_empty() {
+        shown.push(format!("{ms}ms"));
+    }
+    shown.join(" ")
 }
 
 fn millis(at: Option<&prost_types::Timestamp>) -> i64 {
@@ -639,8 +650,24 @@ fn timestamp(ms: i64) -> prost_types::Timestamp {
     }
 }
 
+/// As it is where people can read it, else in hex.
 fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
+    match std::str::from_utf8(bytes) {
+        Ok(text) if !text.chars().any(char::is_control) => text.to_owned(),
+        _ => bytes
+            .iter()
+            .fold("0x".to_owned(), |hex, byte| format!("{hex}{byte:02x}")),
+    }
+}
+
+/// For a column: the beginning of what is long.
+fn short(format: Format, bytes: &[u8]) -> String {
+    let text = text(bytes);
+    if format == Format::Json || text.chars().count() <= COLUMN {
+        return text;
+    }
+    let start: String = text.chars().take(COLUMN).collect();
+    format!("{start}…")
 }
 
 #[cfg(test)]
@@ -662,7 +689,9 @@ mod tests {
         let shown = |ahead: i64| relative(time::now_ms() + ahead);
         assert_eq!(shown(3 * 86_400_000 + 5 * 3_600_000 + 500), "3d 5h");
         assert_eq!(shown(3_600_000 + 120_500), "1h 2m");
-        assert_eq!(shown(-62_000), "-1m 2s");
+        assert_eq!(shown(-62_500), "-1m 2s");
+        assert_eq!([999, 59_999, 3_600_000].map(spoken), ["1s", "1m", "1h"]);
+        assert_eq!(spoken(72), "72ms");
     }
 
     #[test]

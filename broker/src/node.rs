@@ -128,12 +128,7 @@ impl Node {
             clock,
             metrics: Arc::clone(&metrics),
         });
-        let admin = grpc::serve(grpc, Arc::clone(&broker), stopped.clone());
-        tasks.spawn(async move {
-            if let Err(error) = admin.await {
-                error!(%error, "the gRPC listener ended");
-            }
-        });
+        tasks.spawn(admin(grpc, Arc::clone(&broker), stopped.clone()));
         tasks.spawn(server::serve(
             kafka,
             Arc::new(KafkaService(broker)),
@@ -182,6 +177,12 @@ impl Node {
             error!(%error, "closing the logs failed");
         }
         info!("stopped");
+    }
+}
+
+async fn admin(listener: TcpListener, broker: Arc<Broker>, stopped: watch::Receiver<bool>) {
+    if let Err(error) = grpc::serve(listener, broker, stopped).await {
+        error!(%error, "the gRPC listener ended");
     }
 }
 

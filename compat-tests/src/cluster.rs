@@ -92,8 +92,8 @@ impl Broker {
             let status = child.wait()?;
             bail!("chronosdb did not start: {status}\n{}", self.log());
         };
-        (self.kafka, self.http) = (kafka.to_owned(), http.to_owned());
-        self.grpc = grpc.to_owned();
+        let owned = (kafka.to_owned(), http.to_owned(), grpc.to_owned());
+        (self.kafka, self.http, self.grpc) = owned;
         self.child = Some(child);
         Ok(())
     }

@@ -167,11 +167,12 @@ async fn flush(writer: &mut OwnedWriteHalf, small: &mut Vec<u8>) -> io::Result<(
 /// Sends what leads a slice of a file in the packets of that slice: alone it would wake the client for a few bytes.
 async fn flush_with_more(writer: &mut OwnedWriteHalf, small: &mut Vec<u8>) -> io::Result<()> {
     let socket: &TcpStream = writer.as_ref();
-    let mut sent = 0;
-    while sent < small.len() {
+    let mut left = small.as_slice();
+    while !left.is_empty() {
         let flags = SendFlags::MORE | SendFlags::NOSIGNAL;
-        let send = || Ok(rustix::net::send(socket, &small[sent..], flags)?);
-        sent += socket.async_io(Interest::WRITABLE, send).await?;
+        let send = || Ok(rustix::net::send(socket, left, flags)?);
+        let sent = socket.async_io(Interest::WRITABLE, send).await?;
+        left = left.get(sent..).unwrap_or_default();
     }
     small.clear();
     Ok(())

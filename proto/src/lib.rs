@@ -1,13 +1,5 @@
 //! The gRPC API: generated from `chronos/**/*.proto`, which say what everything means.
 
-#![expect(
-    clippy::all,
-    clippy::pedantic,
-    unused_qualifications,
-    clippy::allow_attributes,
-    reason = "generated"
-)]
-
 /// Managing a node.
 pub mod admin {
     /// Version 1.

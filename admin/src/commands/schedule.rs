@@ -17,7 +17,7 @@ use crate::{
 
 const CONNECT: Duration = Duration::from_secs(5);
 /// A call that reads much, as a histogram of a hundred million does.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 /// Characters of the longest bar.
 const BAR: usize = 40;
 /// Characters of a value in a list.

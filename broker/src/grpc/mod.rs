@@ -18,13 +18,13 @@ const REQUEST_BYTES_MAX: usize = 4 << 20;
 /// An answer at most.
 const ANSWER_BYTES_MAX: usize = 16 << 20;
 /// An idle connection is asked whether it is there.
-const KEEPALIVE_EVERY: Duration = Duration::from_secs(60);
+const KEEPALIVE_EVERY: Duration = Duration::from_mins(1);
 const KEEPALIVE_PATIENCE: Duration = Duration::from_secs(20);
 /// Requests of a connection that are worked on at once.
 const CONCURRENCY_MAX: usize = 64;
 const STREAMS_MAX: u32 = 256;
 
-/// Serves until told to stop; the health service says NOT_SERVING from then on.
+/// Serves until told to stop; the health service says `NOT_SERVING` from then on.
 pub async fn serve(
     listener: TcpListener,
     broker: Arc<Broker>,

@@ -203,13 +203,16 @@ async fn blocking<T: Send + 'static>(
         .map_err(|error| of_control(&error))
 }
 
+/// Records, each with its partition; and where to go on, where there is more.
+type Page = (Vec<(i32, HeldRecord)>, Option<Position>);
+
 /// The records at and behind `from` that fit, in firing order over all partitions; and where to go on, where there is more.
 fn page(
     filter: &Filter,
     from: Position,
     size: usize,
     with_values: bool,
-) -> Result<(Vec<(i32, HeldRecord)>, Option<Position>), ControlError> {
+) -> Result<Page, ControlError> {
     let mut entries: Vec<(Position, TimerEntry)> = Vec::new();
     for partition in &filter.partitions {
         let index = partition.key.index;

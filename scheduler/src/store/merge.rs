@@ -56,12 +56,10 @@ impl Merge {
             let Source::Open(cursor) = source else {
                 continue;
             };
-            if open {
-                if let Some(next) = cursor.peek()? {
-                    // The newest run comes first; older ones are only read past.
-                    found.get_or_insert(next);
-                    cursor.advance();
-                }
+            if open && let Some(next) = cursor.peek()? {
+                // The newest run comes first; older ones are only read past.
+                found.get_or_insert(next);
+                cursor.advance();
             }
             if let Some((next, _)) = cursor.peek()? {
                 self.heads.push(Reverse((next, Reverse(number), true)));

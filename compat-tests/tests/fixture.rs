@@ -10,9 +10,12 @@ use std::{
 };
 
 use compat_tests::{client, cluster::Broker, tool};
-use rdkafka::producer::FutureRecord;
+use rdkafka::{
+    message::{Header, OwnedHeaders},
+    producer::FutureRecord,
+};
 
-const RELEASES: [&str; 2] = ["v0.1.0", "v0.1.0-data-plane"];
+const RELEASES: [&str; 3] = ["v0.1.0", "v0.1.0-data-plane", "v0.1.0-timers"];
 /// The year 2100: this one waits in every run of this test.
 const FAR: i64 = 4_102_444_800_000;
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -37,7 +40,7 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// Plain records, one that fired, one that waits, a topic that grew and one that was deleted.
+/// Plain records, one that fired, one that waits, one that was cancelled, a topic that grew and one that was deleted.
 async fn write(release: &str) {
     let mut broker = Broker::start(&SETTINGS).unwrap();
     for topic in ["plain", "held", "gone"] {
@@ -65,6 +68,18 @@ async fn write(release: &str) {
     })
     .await
     .unwrap();
+    // Held, and cancelled by the record behind it.
+    client::send_held(&producer, "held", "cancelled", FAR)
+        .await
+        .unwrap();
+    let cancel = OwnedHeaders::new().insert(Header {
+        key: "chronos-cancel",
+        value: Some("3"),
+    });
+    let record = FutureRecord::<(), [u8]>::to("held")
+        .partition(0)
+        .headers(cancel);
+    producer.send(record, PATIENCE).await.unwrap();
     client::delete_topic(&broker.kafka, "gone").await.unwrap();
     broker.stop().unwrap();
     let to = folder(release);

@@ -131,3 +131,41 @@ fn a_held_record_appears_when_it_is_due_and_not_before() {
     assert!(arrived >= due, "due {due}, arrived {arrived}: early");
     assert!(arrived < due + 2_000, "due {due}, arrived {arrived}: late");
 }
+
+/// With nothing but kcat: held, not seen, cancelled, and not seen when it would have been due.
+#[test]
+fn a_held_record_is_cancelled_by_header() {
+    if skip() {
+        return;
+    }
+    let broker = Broker::start(&[]).unwrap();
+    let due = tool::now_ms() + 1_500;
+    let at = format!("chronos-deliver-at={due}");
+    produce(&broker, "t1", "never\n", &["-p", "0", "-H", &at]);
+    produce(&broker, "t1", "later\n", &["-p", "0", "-H", &at]);
+    assert_eq!(consume(&broker, "t1"), "");
+    // It was the first record of the partition.
+    produce(&broker, "t1", "x\n", &["-p", "0", "-H", "chronos-cancel=0"]);
+    let mut reader = Command::new("kcat")
+        .args([
+            "-C",
+            "-u",
+            "-q",
+            "-b",
+            &broker.kafka,
+            "-t",
+            "t1",
+            "-o",
+            "beginning",
+        ])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(reader.stdout.take().unwrap()).lines();
+    assert_eq!(lines.next().unwrap().unwrap(), "later");
+    assert!(tool::now_ms() >= due);
+    reader.kill().unwrap();
+    reader.wait().unwrap();
+    produce(&broker, "t1", "end\n", &["-p", "0"]);
+    assert_eq!(consume(&broker, "t1"), "later\nend\n");
+}

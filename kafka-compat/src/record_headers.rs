@@ -283,6 +283,27 @@ mod tests {
     }
 
     #[test]
+    fn a_cancel_names_one_record_and_nothing_else() {
+        let cancel = |headers: &[(&'static str, &'static str)]| {
+            let headers = headers
+                .iter()
+                .map(|(k, v)| (Bytes::from(*k), Some(Bytes::from(*v))));
+            cancelled(&Record {
+                headers: headers.collect(),
+                ..Record::default()
+            })
+        };
+        assert_eq!(cancel(&[("k", "v")]), Ok(None));
+        assert_eq!(cancel(&[(CANCEL, "7")]), Ok(Some(ScheduleId(7))));
+        for wrong in ["", "-7", "x", "99999999999999999999"] {
+            assert!(cancel(&[(CANCEL, wrong)]).is_err(), "{wrong}");
+        }
+        for name in [DELIVER_AT, DELIVER_AFTER] {
+            assert!(cancel(&[(CANCEL, "7"), (name, "1")]).is_err(), "{name}");
+        }
+    }
+
+    #[test]
     fn aliases_are_read_and_followed() {
         let aliases = Alias::list("scheduler-epoch:s, x-at:ms,x-delay:after-s,y:after-ms").unwrap();
         for (name, value, expected) in [
@@ -336,7 +357,7 @@ mod tests {
 
     #[test]
     fn what_is_not_clearly_a_time_is_refused() {
-        let refused: [&[(&'static str, &'static [u8])]; 12] = [
+        let refused: [&[(&'static str, &'static [u8])]; 11] = [
             &[(DELIVER_AT, b"tomorrow")],
             &[(DELIVER_AT, b"")],
             &[(DELIVER_AT, b"1800000005")],
@@ -348,7 +369,6 @@ mod tests {
             &[(DELIVER_AT, b"1800000005000"), (DELIVER_AFTER, b"5")],
             &[(MESSAGE_ID, b"")],
             &[("chronos-schedule-key", b"k")],
-            &[("chronos-cancel", b"7")],
         ];
         for headers in refused {
             let why = due(headers).unwrap_err();

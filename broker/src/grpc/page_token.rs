@@ -28,21 +28,21 @@ impl Position {
     /// As text; `request` tells requests apart that a token must not cross.
     pub(super) fn token(self, request: &[u8]) -> String {
         let (due, partition, id) = (self.due.0, self.partition, self.id.0);
-        format!(
-            "{due:x}.{partition:x}.{id:x}.{:08x}",
-            crc32c::crc32c(request)
-        )
+        let place = format!("{due:x}.{partition:x}.{id:x}");
+        let sum = checksum(&place, request);
+        format!("{place}.{sum:08x}")
     }
 
     /// Reads a token of the same request.
     pub(super) fn parse(token: &str, request: &[u8]) -> Result<Self, Status> {
         let parse = || {
-            let mut parts = token.split('.');
+            let (place, sum) = token.rsplit_once('.')?;
+            let sum = u32::from_str_radix(sum, 16).ok()?;
+            let mut parts = place.split('.');
             let due = i64::from_str_radix(parts.next()?, 16).ok()?;
             let partition = i32::from_str_radix(parts.next()?, 16).ok()?;
             let id = i64::from_str_radix(parts.next()?, 16).ok()?;
-            let hash = u32::from_str_radix(parts.next()?, 16).ok()?;
-            let is_whole = parts.next().is_none() && hash == crc32c::crc32c(request);
+            let is_whole = parts.next().is_none() && sum == checksum(place, request);
             is_whole.then_some(Self {
                 due: DueTime(due),
                 partition,
@@ -51,6 +51,10 @@ impl Position {
         };
         parse().ok_or_else(|| invalid("page_token", "it belongs to another request, or is damaged"))
     }
+}
+
+fn checksum(place: &str, request: &[u8]) -> u32 {
+    crc32c::crc32c_append(crc32c::crc32c(place.as_bytes()), request)
 }
 
 #[cfg(test)]

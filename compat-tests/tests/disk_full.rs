@@ -1,5 +1,4 @@
 //! A full disk: clients are told, readers go on, held records wait, and everything comes back by itself when there is room.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![expect(clippy::print_stdout, reason = "a step that is skipped says so")]
 
 use std::{fs, path::Path, process::Command, time::Duration};

@@ -594,3 +594,73 @@ async fn lists_and_counts_what_waits() {
         [1, 98, 200]
     );
 }
+
+/// What fired late takes the append time: retention counts from then, and every record is still fetched.
+#[tokio::test]
+async fn an_outage_longer_than_retention_loses_nothing() {
+    let settings = [("retention.ms", "60000"), ("segment.bytes", "1048576")];
+    let world = World::new();
+    world.hold_many(&(0..200).map(|i| T0 + 1_000 + i).collect::<Vec<_>>());
+    let now = T0 + 30 * DAY;
+    let mut world = World::open(world.disk.kill(), now, &settings).unwrap();
+    world.partition.retain(now).unwrap();
+    world.tick(now);
+    world.partition.retain(now + 30_000).unwrap();
+    assert_eq!(world.fired_ids(), (0..200).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_topic_deleted_with_records_pending_fires_nothing_more() {
+    let mut world = World::new();
+    world.hold_many(&[T0 + 10; 50]);
+    world.tick(T0);
+    world.partition.close();
+    world.tick(T0 + HOUR);
+    assert!(world.consume().is_empty());
+    world
+        .partition
+        .checkpoint_timers(1, TimestampMs(T0))
+        .unwrap();
+    let now = world.now();
+    let cancelled = control::cancel(&world.partition, &[ScheduleId(1)], b"", now).await;
+    assert!(matches!(cancelled, Err(control::ControlError::Closed)));
+}
+
+/// Records larger than what a FIRE frame is closed at come alone, and also where the topic takes no such record any more.
+#[tokio::test]
+async fn a_record_larger_than_a_fire_frame_fires_alone() {
+    let world = World::new();
+    let large = "x".repeat(700_000);
+    for _ in 0..3 {
+        let at = vec![("chronos-deliver-at", (T0 + 10).to_string())];
+        world.produce(&[(at, large.as_str())]).unwrap();
+    }
+    let settings = [("max.message.bytes", "1000")];
+    let mut world = World::open(world.disk.kill(), T0, &settings).unwrap();
+    world.tick(T0 + 10);
+    let fired = world.consume();
+    assert_eq!(fired.len(), 3);
+    assert!(fired.iter().all(|f| f.value == large));
+}
+
+/// Half of what waits is cancelled, in memory and in runs, over a restart.
+#[tokio::test]
+async fn ten_thousand_cancels_then_the_rest_fires() {
+    let mut world = World::new();
+    for _ in 0..100 {
+        world.hold_many(&[T0 + 10; 200]);
+    }
+    world.tick(T0);
+    let even: Vec<_> = (0..20_000).step_by(2).map(ScheduleId).collect();
+    let now = world.now();
+    let outcomes = control::cancel(&world.partition, &even, b"", now)
+        .await
+        .unwrap();
+    assert!(outcomes.iter().all(|outcome| *outcome == Outcome::Done));
+    assert_eq!(world.pending(), 10_000);
+    let mut world = world.restarted(T0);
+    assert_eq!(world.pending(), 10_000);
+    world.tick(T0 + 10);
+    let odd: Vec<i64> = (1..20_000).step_by(2).collect();
+    assert_eq!(world.fired_ids(), odd);
+}

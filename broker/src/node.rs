@@ -7,7 +7,14 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use anyhow::Context;
 use kafka_compat::server;
 use scheduler::{Clock, SystemClock};
-use storage::{data_dir::DataDir, disk::RealDisk, log::Syncer};
+use storage::{
+    data_dir::DataDir,
+    disk::{
+        RealDisk,
+        together::{FileSystem, SyncTogether},
+    },
+    log::Syncer,
+};
 use tokio::{
     net::{TcpListener, TcpSocket},
     sync::watch,
@@ -97,6 +104,8 @@ impl Node {
             syncer: Syncer::start(
                 SYNC_THREADS,
                 Some(Arc::new(move |took| on_sync.synced(took))),
+                FileSystem::of(data_dir.path())?
+                    .map(|all| -> Arc<dyn SyncTogether> { Arc::new(all) }),
             )?,
             clock: Arc::clone(&clock),
             config: live.clone(),

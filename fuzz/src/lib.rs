@@ -17,7 +17,7 @@ use storage::{
 };
 
 const NOW_MS: i64 = 1_800_000_000_000;
-static SYNCER: LazyLock<Syncer> = LazyLock::new(|| Syncer::start(1, None).unwrap());
+static SYNCER: LazyLock<Syncer> = LazyLock::new(|| Syncer::start(1, None, None).unwrap());
 
 /// The files of a log of several segments, checkpointed before its last batches, in the order of their names.
 pub static FILES: LazyLock<BTreeMap<PathBuf, Vec<u8>>> = LazyLock::new(|| {

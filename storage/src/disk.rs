@@ -2,6 +2,7 @@
 
 #[cfg(any(test, feature = "crash-disk"))]
 pub mod crash;
+pub mod together;
 
 use std::{
     fmt::Debug,

@@ -20,6 +20,8 @@ const ANSWER_BYTES_MAX: usize = 16 << 20;
 /// An idle connection is asked whether it is there.
 const KEEPALIVE_EVERY: Duration = Duration::from_mins(1);
 const KEEPALIVE_PATIENCE: Duration = Duration::from_secs(20);
+/// Calls under way when the node stops may take so long.
+const DRAIN_FOR: Duration = Duration::from_secs(2);
 /// Requests of a connection that are worked on at once.
 const CONCURRENCY_MAX: usize = 64;
 const STREAMS_MAX: u32 = 256;
@@ -46,22 +48,33 @@ pub async fn serve(
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?)
         .add_service(schedule);
+    let mut cut = stopped.clone();
     let drained = async move {
         // An error means that the node is gone.
         let _ = stopped.wait_for(|stop| *stop).await;
         health
+            .set_service_status("", tonic_health::ServingStatus::NotServing)
+            .await;
+        health
             .set_not_serving::<ScheduleServiceServer<schedule::Service>>()
             .await;
     };
-    Server::builder()
+    // A stream that the client keeps open (a health watch) has no end of its own.
+    let cut = async move {
+        let _ = cut.wait_for(|stop| *stop).await;
+        tokio::time::sleep(DRAIN_FOR).await;
+    };
+    let served = Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE_EVERY))
         .http2_keepalive_timeout(Some(KEEPALIVE_PATIENCE))
         .concurrency_limit_per_connection(CONCURRENCY_MAX)
         .max_concurrent_streams(STREAMS_MAX)
         .add_routes(routes)
-        .serve_with_incoming_shutdown(Incoming(listener), drained)
-        .await?;
-    Ok(())
+        .serve_with_incoming_shutdown(Incoming(listener), drained);
+    tokio::select! {
+        served = served => Ok(served?),
+        () = cut => Ok(()),
+    }
 }
 
 /// Connections as they come; one that fails to be accepted does not end the server.

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     api::Broker,
     partition::{Partition, PartitionKey, Slot},
-    schedule::control::{self, ControlError, Held, HeldRecord, Outcome},
+    schedule::control::{self, Asked, Change, ControlError, Held, HeldRecord, Loader, Outcome},
 };
 
 const PAGE_DEFAULT: usize = 100;
@@ -88,6 +88,10 @@ impl Service {
                     let why = format!("{topic}-{index}: {why}");
                     Err(status(Code::Unavailable, "PARTITION_OFFLINE", why))
                 }
+                None if (0..count).contains(&index) => {
+                    let why = format!("{topic}-{index} is being opened");
+                    Err(errors::again_soon("PARTITION_OFFLINE", why))
+                }
                 None => {
                     let why = format!("topic '{topic}' has no partition {index}");
                     Err(status(Code::NotFound, "TOPIC_NOT_FOUND", why))
@@ -105,32 +109,50 @@ impl Service {
         })
     }
 
-    /// Of one topic, or of all.
-    fn partitions_or_all(&self, topic: &str) -> Result<Vec<Arc<Partition>>, Status> {
+    /// Of one topic; or of all, then with the number of those that are offline and cannot be told of.
+    fn partitions_or_all(&self, topic: &str) -> Result<(Vec<Arc<Partition>>, i32), Status> {
         if topic.is_empty() {
-            Ok(self.broker.registry.online())
+            let offline = self.broker.registry.offline().len();
+            let offline = i32::try_from(offline).unwrap_or(i32::MAX);
+            Ok((self.broker.registry.online(), offline))
         } else {
-            self.partitions(topic, &[])
+            Ok((self.partitions(topic, &[])?, 0))
         }
     }
 
     async fn move_to(
         &self,
         name: &str,
-        due: DueTime,
+        change: Change,
         expected: Option<DueTime>,
         request_id: &str,
     ) -> Result<(), Status> {
-        let request_id = checked_id(request_id)?;
+        let request_id = checked_id(request_id)?.to_vec();
         let (topic, index, id) = parse_scheduled_message(name)?;
         let partition = self.partition(topic, index)?;
         let now = self.now();
         let max_delay = self.broker.config.get().schedule_max_delay_ms;
-        if due.0.saturating_sub(now.0) > max_delay {
-            return Err(of_control(&ControlError::TooFar));
+        if let Change::MoveTo(due) = change
+            && due.0.saturating_sub(now.0) > max_delay
+        {
+            let why = format!("it lies beyond schedule.max.delay.ms, which is {max_delay}");
+            return Err(invalid("deliver_time", why));
         }
-        let moved = control::reschedule(&partition, id, due, expected, request_id, now).await;
-        self.broker.fire.watch(&partition);
+        let fire = self.broker.fire.clone();
+        // In a task of its own: a client that leaves must not keep the fire loop from hearing of what was appended.
+        let moved = tokio::spawn(async move {
+            let asked = Asked {
+                change,
+                expected,
+                request_id: &request_id,
+            };
+            let moved = control::reschedule(&partition, id, asked, now).await;
+            fire.watch(&partition);
+            moved
+        });
+        let moved = moved
+            .await
+            .map_err(|_stopping| of_control(&ControlError::Closed))?;
         match moved.map_err(|e| of_control(&e))? {
             Outcome::Done => Ok(()),
             Outcome::AlreadyFired(offset) => Err(already_delivered(name, offset.0)),
@@ -203,19 +225,22 @@ async fn blocking<T: Send + 'static>(
         .map_err(|error| of_control(&error))
 }
 
-/// Records, each with its partition; and where to go on, where there is more.
-type Page = (Vec<(i32, HeldRecord)>, Option<Position>);
+/// A page, and where to go on, where there is more.
+type Page = (Vec<pb::ScheduledMessage>, Option<Position>);
 
 /// The records at and behind `from` that fit, in firing order over all partitions; and where to go on, where there is more.
 fn page(
+    topic: &str,
     filter: &Filter,
     from: Position,
     size: usize,
     with_values: bool,
 ) -> Result<Page, ControlError> {
     let mut entries: Vec<(Position, TimerEntry)> = Vec::new();
+    let mut loaders = HashMap::new();
     for partition in &filter.partitions {
         let index = partition.key.index;
+        loaders.insert(index, Loader::new(partition));
         let first = from.first_of(index);
         for entry in control::list(partition, first, filter.before, size + 1)? {
             let at = Position {
@@ -232,22 +257,17 @@ fn page(
     let mut found = Vec::new();
     let mut bytes = 0;
     for (at, entry) in entries {
-        if with_values && bytes > PAGE_BYTES_MAX {
+        if bytes > PAGE_BYTES_MAX {
             next = Some(at);
             break;
         }
-        let partition = filter
-            .partitions
-            .iter()
-            .find(|p| p.key.index == at.partition);
-        let Some(partition) = partition else {
+        let Some(loader) = loaders.get_mut(&at.partition) else {
             continue;
         };
-        for held in control::load(partition, &[entry])? {
-            if filter.fits(&held) {
-                bytes += held.record.encoded_len();
-                found.push((at.partition, held));
-            }
+        if let Some(held) = loader.load(&entry)?.filter(|held| filter.fits(held)) {
+            let message = message(topic, at.partition, &held, with_values);
+            bytes += prost::Message::encoded_len(&message);
+            found.push(message);
         }
     }
     Ok((found, next))
@@ -278,12 +298,10 @@ impl ScheduleService for Service {
         };
         let topic = request.filter.unwrap_or_default().topic;
         let with_values = request.with_values;
-        let (found, next) = blocking(move || page(&filter, from, size, with_values)).await?;
-        let messages = found
-            .into_iter()
-            .map(|(index, held)| message(&topic, index, held, with_values));
+        let (messages, next) =
+            blocking(move || page(&topic, &filter, from, size, with_values)).await?;
         Ok(Response::new(pb::ListScheduledMessagesResponse {
-            messages: messages.collect(),
+            messages,
             next_page_token: next.map_or_else(String::new, |at| at.token(&asked)),
         }))
     }
@@ -297,7 +315,7 @@ impl ScheduleService for Service {
         let partition = self.partition(topic, index)?;
         match blocking(move || control::get(&partition, id)).await? {
             Held::Pending(held) => Ok(Response::new(pb::GetScheduledMessageResponse {
-                message: Some(message(topic, index, held, true)),
+                message: Some(message(topic, index, &held, true)),
             })),
             Held::Fired(offset) => Err(already_delivered(&name, offset.0)),
             Held::NotFound => Err(not_found(&name)),
@@ -355,7 +373,8 @@ impl ScheduleService for Service {
         let expected = expected
             .map(|at| due_of("expected_deliver_time", at))
             .transpose()?;
-        self.move_to(&request.name, due, expected, &request.request_id)
+        let to = Change::MoveTo(due);
+        self.move_to(&request.name, to, expected, &request.request_id)
             .await?;
         Ok(Response::new(pb::RescheduleScheduledMessageResponse {
             deliver_time: Some(timestamp(due.0)),
@@ -368,7 +387,7 @@ impl ScheduleService for Service {
     ) -> Result<Response<pb::DeliverScheduledMessageNowResponse>, Status> {
         let request = request.into_inner();
         let due = DueTime(self.now().0);
-        self.move_to(&request.name, due, None, &request.request_id)
+        self.move_to(&request.name, Change::Now(due), None, &request.request_id)
             .await?;
         Ok(Response::new(pb::DeliverScheduledMessageNowResponse {
             deliver_time: Some(timestamp(due.0)),
@@ -412,7 +431,7 @@ impl ScheduleService for Service {
         request: Request<pb::GetScheduleStatsRequest>,
     ) -> Result<Response<pb::GetScheduleStatsResponse>, Status> {
         let request = request.into_inner();
-        let partitions = self.partitions_or_all(&request.topic)?;
+        let (partitions, unavailable_partitions) = self.partitions_or_all(&request.topic)?;
         let edges = edges(&request, self.now())?;
         let of = edges.clone();
         let counts = blocking(move || {
@@ -441,6 +460,7 @@ impl ScheduleService for Service {
             pending: count_of(counts.iter().sum()),
             overdue: count_of(counts.first().copied().unwrap_or(0)),
             buckets: buckets.collect(),
+            unavailable_partitions,
         }))
     }
 
@@ -489,11 +509,13 @@ fn fitting(
         .map(|entry| entry.key)
         .filter(|_| entries.len() == BULK);
     let ids = if filter.looks_into_records() {
-        let held = control::load(partition, &entries)?;
-        held.iter()
-            .filter(|held| filter.fits(held))
-            .map(|held| held.id)
-            .collect()
+        let mut loader = Loader::new(partition);
+        let mut ids = Vec::new();
+        for entry in &entries {
+            let held = loader.load(entry)?;
+            ids.extend(held.filter(|held| filter.fits(held)).map(|held| held.id));
+        }
+        ids
     } else {
         entries.iter().map(|entry| entry.key.id).collect()
     };
@@ -501,7 +523,7 @@ fn fitting(
 }
 
 async fn counts_now(service: &Service, topic: &str) -> Result<pb::WatchScheduleResponse, Status> {
-    let partitions = service.partitions_or_all(topic)?;
+    let (partitions, unavailable_partitions) = service.partitions_or_all(topic)?;
     let now = service.now();
     blocking(move || {
         let (mut pending, mut next) = (0, None::<DueTime>);
@@ -519,6 +541,7 @@ async fn counts_now(service: &Service, topic: &str) -> Result<pb::WatchScheduleR
             time: Some(timestamp(now.0)),
             pending: i64::try_from(pending).unwrap_or(i64::MAX),
             next_deliver_time: next.map(|due| timestamp(due.0)),
+            unavailable_partitions,
         })
     })
     .await
@@ -553,17 +576,20 @@ fn edges(request: &pb::GetScheduleStatsRequest, now: TimestampMs) -> Result<Vec<
     Ok(std::iter::once(first).chain(ends).collect())
 }
 
+/// A message of its own: it must not keep the HOLD frame in memory that the record is a slice of.
 fn message(
     topic: &str,
     partition: i32,
-    held: HeldRecord,
+    held: &HeldRecord,
     with_value: bool,
 ) -> pb::ScheduledMessage {
-    let record = held.record;
-    let headers = record.headers.into_iter().map(|(key, value)| pb::Header {
-        key: String::from_utf8_lossy(&key).into_owned(),
-        value,
+    let record = &held.record;
+    let copied = |bytes: &Option<Bytes>| bytes.as_deref().map(Bytes::copy_from_slice);
+    let headers = record.headers.iter().map(|(key, value)| pb::Header {
+        key: String::from_utf8_lossy(key).into_owned(),
+        value: copied(value),
     });
+    let value_bytes = record.value.as_ref().map_or(0, Bytes::len);
     pb::ScheduledMessage {
         name: scheduled_message(topic, partition, held.id),
         topic: topic.to_owned(),
@@ -571,12 +597,9 @@ fn message(
         schedule_id: held.id.0,
         deliver_time: Some(timestamp(held.due.0)),
         create_time: Some(timestamp(held.created.0)),
-        key: record.key,
-        value_bytes: record
-            .value
-            .as_ref()
-            .map_or(0, |v| i64::try_from(v.len()).unwrap_or(i64::MAX)),
-        value: record.value.filter(|_| with_value),
+        key: copied(&record.key),
+        value_bytes: i64::try_from(value_bytes).unwrap_or(i64::MAX),
+        value: with_value.then(|| copied(&record.value)).flatten(),
         headers: headers.collect(),
     }
 }

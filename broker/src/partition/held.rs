@@ -11,12 +11,14 @@ use storage::{
 
 use super::Partition;
 use crate::schedule::{
-    control::{Change, ControlError, Outcome, hold_dues},
+    control::{Asked, Change, ControlError, Outcome, hold_dues},
     pending::{self, PendingError},
 };
 
 /// Requests whose answer is remembered, so that a repeated one answers as the first did.
 const REQUESTS_MAX: usize = 1_024;
+/// Outcomes in those answers, at most; the last answer is remembered whatever it has.
+const OUTCOMES_MAX: usize = 200_000;
 
 /// *Invariant*: a record is in exactly one of: `uncommitted`, `timers`, `in_hand`, the log as a fire or a cancel.
 #[derive(Debug)]
@@ -26,7 +28,7 @@ pub(super) struct Pending {
     timers: TimerStore,
     /// What the fire loop has taken out and not yet appended.
     in_hand: Vec<TimerEntry>,
-    requests: VecDeque<(Vec<u8>, Answered)>,
+    requests: Requests,
     closed: bool,
 }
 
@@ -40,13 +42,57 @@ pub struct Answered {
     pub committed_at: Offset,
 }
 
+/// Answers to requests with an id.
+#[derive(Debug, Default)]
+struct Requests {
+    answers: VecDeque<Remembered>,
+    outcomes: usize,
+}
+
+#[derive(Debug)]
+struct Remembered {
+    request_id: Vec<u8>,
+    fingerprint: u64,
+    answered: Answered,
+}
+
+impl Requests {
+    /// What the request was answered before.
+    fn find(&self, request_id: &[u8], fingerprint: u64) -> Result<Option<Answered>, ControlError> {
+        let known = self.answers.iter().find(|r| r.request_id == request_id);
+        match known.filter(|_| !request_id.is_empty()) {
+            None => Ok(None),
+            Some(known) if known.fingerprint == fingerprint => Ok(Some(known.answered.clone())),
+            Some(_) => Err(ControlError::RequestIdReused),
+        }
+    }
+
+    fn remember(&mut self, request_id: &[u8], fingerprint: u64, answered: &Answered) {
+        if request_id.is_empty() {
+            return;
+        }
+        self.outcomes += answered.outcomes.len();
+        self.answers.push_back(Remembered {
+            request_id: request_id.to_vec(),
+            fingerprint,
+            answered: answered.clone(),
+        });
+        while self.answers.len() > REQUESTS_MAX
+            || self.outcomes > OUTCOMES_MAX && self.answers.len() > 1
+        {
+            let oldest = self.answers.pop_front();
+            self.outcomes -= oldest.map_or(0, |r| r.answered.outcomes.len());
+        }
+    }
+}
+
 impl Pending {
     pub(super) fn new(timers: TimerStore) -> Self {
         Self {
             uncommitted: VecDeque::new(),
             timers,
             in_hand: Vec::new(),
-            requests: VecDeque::new(),
+            requests: Requests::default(),
             closed: false,
         }
     }
@@ -92,7 +138,7 @@ impl Pending {
     pub(super) fn apply(&mut self, key: TimerKey, place: Place, change: Change) {
         let moved = match change {
             Change::Cancel => None,
-            Change::MoveTo(due) => Some(TimerEntry {
+            Change::MoveTo(due) | Change::Now(due) => Some(TimerEntry {
                 key: TimerKey { due, ..key },
                 place: Place {
                     moved: true,
@@ -224,23 +270,22 @@ impl Partition {
     /// loop has one of them in hand: ask again.
     pub fn change(
         &self,
-        asked: &[(ScheduleId, DueTime)],
-        change: Change,
-        expected: Option<DueTime>,
-        request_id: &[u8],
+        records: &[(ScheduleId, DueTime)],
+        asked: Asked<'_>,
         now: TimestampMs,
     ) -> Result<Option<Answered>, ControlError> {
         let mut pending = self.pending.lock();
         if pending.closed {
             return Err(ControlError::Closed);
         }
-        let known = pending.requests.iter().find(|(id, _)| id == request_id);
-        if let Some((_, answered)) = known.filter(|_| !request_id.is_empty()) {
-            return Ok(Some(answered.clone()));
+        let fingerprint = asked.fingerprint(records);
+        let known = pending.requests.find(asked.request_id, fingerprint)?;
+        if known.is_some() {
+            return Ok(known);
         }
         let mut found = Vec::new();
-        let mut outcomes = Vec::with_capacity(asked.len());
-        for (id, hold_due) in asked {
+        let mut outcomes = Vec::with_capacity(records.len());
+        for (id, hold_due) in records {
             let Some((key, place)) = pending.locate(*id, *hold_due)? else {
                 if pending.in_hand.iter().any(|entry| entry.key.id == *id) {
                     return Ok(None);
@@ -248,7 +293,7 @@ impl Partition {
                 outcomes.push(None);
                 continue;
             };
-            if expected.is_some_and(|expected| expected != key.due) {
+            if asked.expected.is_some_and(|expected| expected != key.due) {
                 outcomes.push(Some(Outcome::DueDiffers(key.due)));
                 continue;
             }
@@ -257,19 +302,15 @@ impl Partition {
         }
         let mut committed_at = Offset(0);
         if !found.is_empty() {
-            committed_at = self.append_cancel(&mut pending, &found, change, request_id, now)?;
+            committed_at = self.append_cancel(&mut pending, &found, asked, now)?;
         }
         let answered = Answered {
             outcomes,
             committed_at,
         };
-        if !request_id.is_empty() {
-            if pending.requests.len() == REQUESTS_MAX {
-                pending.requests.pop_front();
-            }
-            let request = (request_id.to_vec(), answered.clone());
-            pending.requests.push_back(request);
-        }
+        pending
+            .requests
+            .remember(asked.request_id, fingerprint, &answered);
         Ok(Some(answered))
     }
 
@@ -277,13 +318,12 @@ impl Partition {
         &self,
         pending: &mut Pending,
         found: &[(TimerKey, Place)],
-        change: Change,
-        request_id: &[u8],
+        asked: Asked<'_>,
         now: TimestampMs,
     ) -> Result<Offset, ControlError> {
-        let action = match change {
+        let action = match asked.change {
             Change::Cancel => CancelAction::Cancelled,
-            Change::MoveTo(due) => CancelAction::Rescheduled(due),
+            Change::MoveTo(due) | Change::Now(due) => CancelAction::Rescheduled(due),
         };
         let entries = found.iter().map(|(key, _)| CancelEntry {
             id: key.id,
@@ -291,7 +331,7 @@ impl Partition {
             action,
         });
         let frame = CancelFrame {
-            request_id: request_id.to_vec().into(),
+            request_id: asked.request_id.to_vec().into(),
             entries: entries.collect(),
         };
         let (header, body) = frame.into_frame(now);
@@ -302,7 +342,7 @@ impl Partition {
         let (Appended::New { next_offset, .. } | Appended::Duplicate { next_offset, .. }) =
             appended.map_err(ControlError::Append)?;
         for (key, place) in found {
-            pending.apply(*key, *place, change);
+            pending.apply(*key, *place, asked.change);
         }
         Ok(next_offset)
     }

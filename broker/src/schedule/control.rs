@@ -1,7 +1,12 @@
 //! Looking up, cancelling and moving held records. The log decides: a change is a CANCEL frame, ordered with fires by the
 //! partition's single writer, and is told when that frame is committed.
 
-use std::{ops::ControlFlow, sync::Arc, time::Duration};
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    ops::ControlFlow,
+    sync::Arc,
+    time::Duration,
+};
 
 use scheduler::{StoreError, TimerEntry, TimerKey};
 use storage::{
@@ -50,6 +55,36 @@ pub enum Change {
     Cancel,
     /// It fires at another time.
     MoveTo(DueTime),
+    /// It fires now, which is this time.
+    Now(DueTime),
+}
+
+/// A change that is asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// What to do.
+    pub change: Change,
+    /// Only where the record is due then.
+    pub expected: Option<DueTime>,
+    /// A request repeated with its id answers as it first did; empty: none.
+    pub request_id: &'a [u8],
+}
+
+impl Asked<'_> {
+    /// Tells requests apart that have one id: what they ask of which records. When "now" is does not count.
+    pub fn fingerprint(&self, records: &[(ScheduleId, DueTime)]) -> u64 {
+        let change = match self.change {
+            Change::Cancel => (0, 0),
+            Change::MoveTo(due) => (1, due.0),
+            Change::Now(_) => (2, 0),
+        };
+        let mut hasher = DefaultHasher::new();
+        (change, self.expected.map(|due| due.0)).hash(&mut hasher);
+        for (id, _) in records {
+            id.0.hash(&mut hasher);
+        }
+        hasher.finish()
+    }
 }
 
 /// What a request came to.
@@ -83,9 +118,9 @@ pub enum ControlError {
     /// The CANCEL frame could not be appended.
     #[error("appending: {0}")]
     Append(AppendError),
-    /// Later than allowed.
-    #[error("the due time lies beyond schedule.max.delay.ms")]
-    TooFar,
+    /// Another request had that id.
+    #[error("the request id was used for another request")]
+    RequestIdReused,
 }
 
 impl From<StoreError> for ControlError {
@@ -111,38 +146,38 @@ pub async fn cancel(
     request_id: &[u8],
     now: TimestampMs,
 ) -> Result<Vec<Outcome>, ControlError> {
-    change(partition, ids, Change::Cancel, None, request_id, now).await
+    let asked = Asked {
+        change: Change::Cancel,
+        expected: None,
+        request_id,
+    };
+    change(partition, ids, asked, now).await
 }
 
-/// Moves a record to another time, which may be now; where `expected` is given, only if it is due then.
+/// Moves a record to another time, which may be now.
 pub async fn reschedule(
     partition: &Arc<Partition>,
     id: ScheduleId,
-    due: DueTime,
-    expected: Option<DueTime>,
-    request_id: &[u8],
+    asked: Asked<'_>,
     now: TimestampMs,
 ) -> Result<Outcome, ControlError> {
-    let to = Change::MoveTo(due);
-    let outcomes = change(partition, &[id], to, expected, request_id, now).await?;
+    let outcomes = change(partition, &[id], asked, now).await?;
     Ok(outcomes.first().copied().unwrap_or(Outcome::NotFound))
 }
 
 async fn change(
     partition: &Arc<Partition>,
     ids: &[ScheduleId],
-    change: Change,
-    expected: Option<DueTime>,
-    request_id: &[u8],
+    asked: Asked<'_>,
     now: TimestampMs,
 ) -> Result<Vec<Outcome>, ControlError> {
-    let asked = ids.to_vec();
+    let named = ids.to_vec();
     let holds = blocking(partition, move |partition| {
-        hold_dues(partition.log(), &asked)
+        hold_dues(partition.log(), &named)
     })
     .await?;
     let answered = loop {
-        if let Some(answered) = partition.change(&holds, change, expected, request_id, now)? {
+        if let Some(answered) = partition.change(&holds, asked, now)? {
             break answered;
         }
         tokio::time::sleep(IN_HAND).await;
@@ -197,8 +232,8 @@ pub fn get(partition: &Partition, id: ScheduleId) -> Result<Held, ControlError> 
         let fired = find_fire(partition.log(), id)?;
         return Ok(fired.map_or(Held::NotFound, Held::Fired));
     };
-    let mut records = load(partition, &[entry])?;
-    Ok(records.pop().map_or(Held::NotFound, Held::Pending))
+    let held = Loader::new(partition).load(&entry)?;
+    Ok(held.map_or(Held::NotFound, Held::Pending))
 }
 
 /// Pending keys with `from` <= key and due before `to`, in firing order, at most `max`. Blocks on the disk.
@@ -219,31 +254,35 @@ pub fn list(
     Ok(found)
 }
 
-/// The records of timers; those that were settled meanwhile and are gone from the log are left out. Blocks on the disk.
-pub fn load(
-    partition: &Partition,
-    entries: &[TimerEntry],
-) -> Result<Vec<HeldRecord>, ControlError> {
-    let mut reader = HoldReader::new(partition.log());
-    let mut records = Vec::with_capacity(entries.len());
-    for entry in entries {
+/// Reads the records of timers, one after another.
+#[derive(Debug)]
+pub struct Loader<'a>(HoldReader<'a>);
+
+impl<'a> Loader<'a> {
+    /// For the timers of a partition.
+    pub fn new(partition: &'a Partition) -> Self {
+        Self(HoldReader::new(partition.log()))
+    }
+
+    /// The record of a timer; `None` where it was settled meanwhile and is gone from the log. Its bytes are a slice of its whole
+    /// HOLD frame. Blocks on the disk.
+    pub fn load(&mut self, entry: &TimerEntry) -> Result<Option<HeldRecord>, ControlError> {
         let at = entry.place.hold;
-        let Some(hold) = reader.hold(at)? else {
-            continue;
+        let Some(hold) = self.0.hold(at)? else {
+            return Ok(None);
         };
         let index = entry.place.index as usize;
         let Some(held) = hold.entries.get(index).filter(|h| h.id == entry.key.id) else {
-            continue;
+            return Ok(None);
         };
         let record = hold.record(index).map_err(|e| ControlError::Frame(at, e))?;
-        records.push(HeldRecord {
+        Ok(Some(HeldRecord {
             id: held.id,
             due: entry.key.due,
             created: held.created,
             record,
-        });
+        }))
     }
-    Ok(records)
 }
 
 /// Pending records per span: due before `edges[0]`, then between each edge and the next, then from the last edge on. Blocks on
@@ -304,6 +343,7 @@ fn find_fire(log: &Log, id: ScheduleId) -> Result<Option<Offset>, ControlError> 
 }
 
 /// Reads HOLD frames; keeps the last one, since neighbours are asked for one after another.
+#[derive(Debug)]
 struct HoldReader<'a> {
     log: &'a Log,
     last: Option<HoldFrame>,

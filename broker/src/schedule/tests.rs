@@ -15,7 +15,7 @@ use storage::{
 
 use super::{
     HEADER_DUE_AT, HEADER_SCHEDULE_ID, accept,
-    control::{self, Held, Outcome},
+    control::{self, Asked, Change, Held, Loader, Outcome},
     fire_loop::{FireHandle, FireLoop},
     pending,
 };
@@ -70,7 +70,7 @@ impl World {
             partition: 0,
             config: config.log_config(),
             disk: Arc::new(disk.clone()),
-            syncer: Syncer::start(1, None).unwrap(),
+            syncer: Syncer::start(1, None, None).unwrap(),
             now_ms: now,
         })
         .ok()?;
@@ -379,22 +379,37 @@ async fn cancelled_moved_and_fired_now() {
     assert_eq!(again, [Outcome::NotFound]);
     let to = DueTime(T0 + 5_000);
     let wrong = Some(DueTime(1));
-    let moved = control::reschedule(&p, id(1), to, wrong, b"", now)
+    let asked = |change, expected, request_id| Asked {
+        change,
+        expected,
+        request_id,
+    };
+    let to = Change::MoveTo(to);
+    let moved = control::reschedule(&p, id(1), asked(to, wrong, b""), now)
         .await
         .unwrap();
     assert_eq!(moved, Outcome::DueDiffers(DueTime(T0 + 1_001)));
     for _ in 0..2 {
         // Repeated with its id, a request answers as it first did.
         let expected = Some(DueTime(T0 + 1_001));
-        let moved = control::reschedule(&p, id(1), to, expected, b"r1", now)
+        let moved = control::reschedule(&p, id(1), asked(to, expected, b"r1"), now)
             .await
             .unwrap();
         assert_eq!(moved, Outcome::Done);
     }
-    let fired = control::reschedule(&p, id(4), DueTime(T0), None, b"", now)
-        .await
-        .unwrap();
-    assert_eq!(fired, Outcome::Done);
+    for (other, of) in [(to, id(2)), (Change::Cancel, id(1))] {
+        let reused = control::reschedule(&p, of, asked(other, None, b"r1"), now).await;
+        let reused = reused.unwrap_err().to_string();
+        assert!(reused.contains("another request"), "{reused}");
+    }
+    for later in [0, 5] {
+        // Now is another time when it is asked again.
+        let change = Change::Now(DueTime(T0 + later));
+        let fired = control::reschedule(&p, id(4), asked(change, None, b"r2"), now)
+            .await
+            .unwrap();
+        assert_eq!(fired, Outcome::Done);
+    }
     world.tick(T0);
     assert_eq!(world.fired_ids(), [ids[4]]);
 
@@ -404,7 +419,7 @@ async fn cancelled_moved_and_fired_now() {
     let Held::Pending(moved) = control::get(&p, id(1)).unwrap() else {
         panic!("moved, so it waits");
     };
-    assert_eq!(moved.due, to);
+    assert_eq!(moved.due, DueTime(T0 + 5_000));
     world.tick(T0 + 2_000);
     assert_eq!(world.fired_ids(), [ids[4], ids[2], ids[3]]);
     let late = control::cancel(&p, &[id(2)], b"", now).await.unwrap();
@@ -585,9 +600,11 @@ async fn lists_and_counts_what_waits() {
     let listed = control::list(&world.partition, from, DueTime(T0 + 5 * HOUR), 99).unwrap();
     let ids: Vec<_> = listed.iter().map(|e| e.key.id.0).collect();
     assert_eq!(ids, [2, 3, 4]);
-    let records = control::load(&world.partition, &listed).unwrap();
-    assert_eq!(records.len(), 3);
-    assert_eq!(records[0].record.value, Some(Bytes::from("v")));
+    let mut loader = Loader::new(&world.partition);
+    for entry in &listed {
+        let held = loader.load(entry).unwrap().unwrap();
+        assert_eq!(held.record.value, Some(Bytes::from("v")));
+    }
     let edges = [DueTime(T0 + 2 * HOUR), DueTime(T0 + 100 * HOUR)];
     assert_eq!(
         control::histogram(&world.partition, &edges).unwrap(),

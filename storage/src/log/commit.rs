@@ -5,6 +5,7 @@ use std::{
     sync::{Arc, Weak},
 };
 
+use parking_lot::MutexGuard;
 use tracing::error;
 
 use super::{
@@ -13,23 +14,59 @@ use super::{
     offsets::Offsets,
     segment::Segment,
 };
+use crate::units::Offset;
+
+/// A round of the group commit under way: what was appended when it began, and the file to sync.
+pub(super) struct Round<'a> {
+    log: &'a Log,
+    segment: Arc<Segment>,
+    upto: Offset,
+    _one_at_a_time: MutexGuard<'a, ()>,
+}
+
+impl Round<'_> {
+    /// Syncs that log's file alone.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        self.segment.file.sync_data()
+    }
+
+    /// Tells what became durable, for the request of that number (0: none); false where the log is poisoned.
+    pub(super) fn end(self, synced: io::Result<()>, request: u64) -> bool {
+        self.log.end_round(&self, synced, request)
+    }
+}
 
 impl Log {
     /// One group commit, for the request of that number (0: none); false where the log is poisoned.
     pub(super) fn sync_round(&self, request: u64) -> bool {
-        let _round = self.round.lock();
-        // Those before the active one were synced when they were closed.
-        let (segment, upto) = {
-            let writer = self.writer.lock();
-            if matches!(writer.state, State::Poisoned(_)) {
-                return false;
-            }
-            (Arc::clone(&writer.active), writer.next_offset)
+        let Some(round) = self.begin_round() else {
+            return false;
         };
-        let synced = segment.file.sync_data();
+        let synced = round.sync();
+        round.end(synced, request)
+    }
+
+    /// Waits for a round under way, then begins one; `None` where the log is poisoned.
+    pub(super) fn begin_round(&self) -> Option<Round<'_>> {
+        let one_at_a_time = self.round.lock();
+        // Those before the active one were synced when they were closed.
+        let writer = self.writer.lock();
+        if matches!(writer.state, State::Poisoned(_)) {
+            return None;
+        }
+        Some(Round {
+            log: self,
+            segment: Arc::clone(&writer.active),
+            upto: writer.next_offset,
+            _one_at_a_time: one_at_a_time,
+        })
+    }
+
+    fn end_round(&self, round: &Round<'_>, synced: io::Result<()>, request: u64) -> bool {
+        let upto = round.upto;
         let mut writer = self.writer.lock();
         if let Err(cause) = synced {
-            self.poison(&mut writer, sync_failed(&segment, &cause));
+            self.poison(&mut writer, sync_failed(&round.segment, &cause));
         }
         if matches!(writer.state, State::Poisoned(_)) {
             return false;

@@ -1,18 +1,29 @@
-//! Group commit: one `fdatasync` serves every append that finished before it began.
+//! Group commit: one sync serves every append that finished before it began.
 //!
 //! A log asks to be synced and goes on; a few threads serve all logs of the node. A log waits in the queue at most once. What
 //! a sync made durable is told through the log's offsets. A sync that fails poisons its log.
+//!
+//! Where several logs wait, and it costs less, the whole file system is synced instead of each log's file ([`SyncTogether`]). If
+//! that fails, nobody knows whose write it was: each file of the round is synced alone, whose own `fdatasync` tells, and the
+//! whole is not trusted again while the node runs (a log that was not in the round would not hear of it).
 
 use std::{
     collections::VecDeque,
     fmt,
     sync::{Arc, Weak},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use parking_lot::{Condvar, Mutex};
+use tracing::error;
 
-use super::log::Log;
+use super::{commit::Round, log::Log};
+use crate::disk::together::SyncTogether;
+
+/// Fewer logs are synced one by one, whatever was measured.
+const TOGETHER_LEAST: usize = 3;
+/// What was measured once does not hold for ever.
+const TRY_AGAIN_AFTER: Duration = Duration::from_secs(5);
 
 /// Hears how long each sync took.
 pub type OnSync = Arc<dyn Fn(Duration) + Send + Sync>;
@@ -29,6 +40,7 @@ struct Queue {
     waiting: Mutex<Waiting>,
     bell: Condvar,
     on_sync: Option<OnSync>,
+    together: Option<Arc<dyn SyncTogether>>,
 }
 
 /// A log, and the number of its request.
@@ -38,8 +50,41 @@ type Request = (Weak<Log>, u64);
 struct Waiting {
     now: VecDeque<Request>,
     /// Logs to be synced after their interval.
-    later: Vec<(std::time::Instant, Request)>,
+    later: Vec<(Instant, Request)>,
+    /// A sync of all is under way.
+    together: bool,
+    costs: Costs,
     stop: bool,
+}
+
+/// How long syncs take, so that the cheaper way is taken.
+#[derive(Debug, Default)]
+struct Costs {
+    /// Of one log, a moving average in seconds; 0 where unknown.
+    one: f64,
+    /// Of all at once.
+    all: f64,
+    all_at: Option<Instant>,
+    /// It failed once.
+    distrusted: bool,
+}
+
+impl Costs {
+    fn add(average: &mut f64, took: Duration) {
+        let took = took.as_secs_f64();
+        *average = if *average == 0.0 {
+            took
+        } else {
+            *average + (took - *average) / 8.0
+        };
+    }
+
+    /// Whether `logs` are synced together for less than one by one.
+    fn prefers_all(&self, logs: usize, now: Instant) -> bool {
+        let is_stale = self.all_at.is_none_or(|at| now > at + TRY_AGAIN_AFTER);
+        let logs_cost = self.one * f64::from(u32::try_from(logs).unwrap_or(u32::MAX));
+        !self.distrusted && logs >= TOGETHER_LEAST && (is_stale || self.all < logs_cost)
+    }
 }
 
 impl fmt::Debug for Syncer {
@@ -59,12 +104,17 @@ impl Drop for Handle {
 }
 
 impl Syncer {
-    /// Starts the threads.
-    pub fn start(threads: usize, on_sync: Option<OnSync>) -> std::io::Result<Self> {
+    /// Starts the threads; `together`, where given, syncs all logs of the node at once.
+    pub fn start(
+        threads: usize,
+        on_sync: Option<OnSync>,
+        together: Option<Arc<dyn SyncTogether>>,
+    ) -> std::io::Result<Self> {
         let queue = Arc::new(Queue {
             waiting: Mutex::default(),
             bell: Condvar::new(),
             on_sync,
+            together,
         });
         for i in 0..threads.max(1) {
             let queue = Arc::clone(&queue);
@@ -83,6 +133,7 @@ impl Syncer {
                 waiting: Mutex::default(),
                 bell: Condvar::new(),
                 on_sync: None,
+                together: None,
             }),
         }))
     }
@@ -106,30 +157,93 @@ impl Syncer {
 }
 
 fn run(queue: &Queue) {
-    while let Some((log, request)) = next(queue) {
-        let Some(log) = log.upgrade() else { continue };
-        let started = now();
-        if log.sync_round(request)
-            && let Some(on_sync) = &queue.on_sync
-        {
-            on_sync(started.elapsed());
+    while let Some(requests) = next(queue) {
+        let logs: Vec<(Arc<Log>, u64)> = requests
+            .into_iter()
+            .filter_map(|(log, request)| Some((log.upgrade()?, request)))
+            .collect();
+        match (logs.as_slice(), &queue.together) {
+            ([], _) => {}
+            ([(log, request)], _) => sync_one(queue, log, *request),
+            (logs, Some(together)) => sync_all(queue, logs, &**together),
+            (logs, None) => {
+                for (log, request) in logs {
+                    sync_one(queue, log, *request);
+                }
+            }
         }
     }
 }
 
-/// The next log to sync; `None` when the threads end.
-fn next(queue: &Queue) -> Option<Request> {
+fn sync_one(queue: &Queue, log: &Log, request: u64) {
+    let started = now();
+    if log.sync_round(request) {
+        let took = started.elapsed();
+        Costs::add(&mut queue.waiting.lock().costs.one, took);
+        queue.told(took);
+    }
+}
+
+/// One round for several logs. No other thread has rounds of these logs and waits for more: a log is in the queue once.
+fn sync_all(queue: &Queue, logs: &[(Arc<Log>, u64)], together: &dyn SyncTogether) {
+    let rounds: Vec<(Round<'_>, u64)> = logs
+        .iter()
+        .filter_map(|(log, request)| Some((log.begin_round()?, *request)))
+        .collect();
+    let started = now();
+    let synced = together.sync();
+    let took = started.elapsed();
+    {
+        let mut waiting = queue.waiting.lock();
+        waiting.together = false;
+        waiting.costs.all_at = Some(now());
+        Costs::add(&mut waiting.costs.all, took);
+        waiting.costs.distrusted |= synced.is_err();
+    }
+    queue.bell.notify_all();
+    if let Err(error) = &synced {
+        error!(%error, "syncing the file system failed: from now on each log is synced alone");
+    }
+    for (round, request) in rounds {
+        let synced = match &synced {
+            Ok(()) => Ok(()),
+            Err(_) => round.sync(),
+        };
+        round.end(synced, request);
+    }
+    queue.told(took);
+}
+
+impl Queue {
+    fn told(&self, took: Duration) {
+        if let Some(on_sync) = &self.on_sync {
+            on_sync(took);
+        }
+    }
+}
+
+/// The next log to sync, or several to sync together; `None` when the threads end.
+fn next(queue: &Queue) -> Option<Vec<Request>> {
     let mut waiting = queue.waiting.lock();
     loop {
         if waiting.stop {
             return None;
         }
-        if let Some(log) = waiting.now.pop_front() {
-            return Some(log);
-        }
         let now = now();
-        if let Some(i) = waiting.later.iter().position(|(at, _)| *at <= now) {
-            return Some(waiting.later.swap_remove(i).1);
+        while let Some(i) = waiting.later.iter().position(|(at, _)| *at <= now) {
+            let (_, request) = waiting.later.swap_remove(i);
+            waiting.now.push_back(request);
+        }
+        let is_worth = waiting.costs.prefers_all(waiting.now.len(), now)
+            && queue.together.as_ref().is_some_and(|all| all.is_quiet());
+        // While all are synced the next round gathers.
+        let gathers = is_worth && waiting.together;
+        if is_worth && !gathers {
+            waiting.together = true;
+            return Some(waiting.now.drain(..).collect());
+        }
+        if !gathers && let Some(request) = waiting.now.pop_front() {
+            return Some(vec![request]);
         }
         match waiting.later.iter().map(|(at, _)| *at).min() {
             Some(at) => {
@@ -144,6 +258,6 @@ fn next(queue: &Queue) -> Option<Request> {
     clippy::disallowed_methods,
     reason = "threads of their own, outside tokio; only measures spans"
 )]
-fn now() -> std::time::Instant {
-    std::time::Instant::now()
+fn now() -> Instant {
+    Instant::now()
 }

@@ -17,13 +17,13 @@ use tokio::runtime;
 use super::*;
 use crate::disk::{DiskFile, OpenMode};
 
-type Hook = dyn Fn(&Path) -> io::Result<()> + Send + Sync;
+pub(super) type Hook = dyn Fn(&Path) -> io::Result<()> + Send + Sync;
 
 /// A disk of which a test hears each sync of a file before it is done.
 #[derive(Clone)]
-struct Hooked {
-    disk: CrashDisk,
-    before_sync: Arc<Hook>,
+pub(super) struct Hooked {
+    pub(super) disk: CrashDisk,
+    pub(super) before_sync: Arc<Hook>,
 }
 
 struct HookedFile {
@@ -99,21 +99,26 @@ const WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// Something that threads wait for.
 #[derive(Default)]
-struct Gate {
+pub(super) struct Gate {
     open: Mutex<bool>,
     bell: Condvar,
-    reached: AtomicBool,
+    pub(super) reached: AtomicBool,
 }
 
 impl Gate {
-    fn wait(&self) {
+    pub(super) fn wait(&self) {
         self.reached.store(true, Ordering::SeqCst);
         let mut open = self.open.lock();
         // A test that failed opens no gate.
         while !*open && !self.bell.wait_for(&mut open, WAIT_MAX).timed_out() {}
     }
 
-    fn open(&self) {
+    pub(super) fn shut(&self) {
+        self.reached.store(false, Ordering::SeqCst);
+        *self.open.lock() = false;
+    }
+
+    pub(super) fn open(&self) {
         *self.open.lock() = true;
         self.bell.notify_all();
     }
@@ -140,7 +145,7 @@ fn open_hooked(
             disk: disk.clone(),
             before_sync: Arc::new(before_sync),
         }),
-        syncer: Syncer::start(threads, None).unwrap(),
+        syncer: Syncer::start(threads, None, None).unwrap(),
         ..options(disk, config)
     };
     let (log, _) = Log::open(options).unwrap();
@@ -154,7 +159,7 @@ fn pause(ms: u64) {
     let _ = never.recv_timeout(Duration::from_millis(ms)).is_err();
 }
 
-fn until(what: &str, holds: impl Fn() -> bool) {
+pub(super) fn until(what: &str, holds: impl Fn() -> bool) {
     for _ in 0..WAIT_MAX.as_millis() {
         if holds() {
             return;

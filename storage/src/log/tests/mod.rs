@@ -13,6 +13,7 @@ mod group_commit;
 mod model;
 mod retention;
 mod segments;
+mod synced_together;
 mod torn_tail;
 mod workload;
 

@@ -46,9 +46,9 @@ const KIND_CANCEL: u8 = 2;
 const HOLD_VERSION: u8 = 1;
 const CANCEL_VERSION: u8 = 2;
 const CANCEL_VERSION_1: u8 = 1;
-const HOLD_HEAD_LEN: usize = 32;
-const ENTRY_LEN: usize = 40;
-const BLOCK_HEAD_LEN: usize = 13;
+pub(crate) const HOLD_HEAD_LEN: usize = 32;
+pub(crate) const ENTRY_LEN: usize = 40;
+pub(crate) const BLOCK_HEAD_LEN: usize = 13;
 const CANCEL_ENTRY_LEN: usize = 25;
 const CANCEL_ENTRY_LEN_1: usize = 17;
 /// A block is closed when it reaches this size: what one fire has to decode.
@@ -136,11 +136,34 @@ pub struct HoldFrame {
     blocks: Vec<Block>,
 }
 
+/// Records of a HOLD, one after another.
 #[derive(Clone, Debug)]
-struct Block {
-    codec: u8,
-    crc: u32,
-    stored: Bytes,
+pub(crate) struct Block {
+    pub(crate) codec: u8,
+    pub(crate) crc: u32,
+    pub(crate) stored: Bytes,
+}
+
+/// What stands before a block's bytes.
+#[derive(Debug)]
+pub(crate) struct BlockHead {
+    pub(crate) codec: u8,
+    pub(crate) len: usize,
+    pub(crate) crc: u32,
+}
+
+impl BlockHead {
+    /// There are bytes enough.
+    pub(crate) fn read(b: &mut impl Buf) -> Self {
+        let codec = b.get_u8();
+        let len = b.get_u32() as usize;
+        let _raw = b.get_u32();
+        Self {
+            codec,
+            len,
+            crc: b.get_u32(),
+        }
+    }
 }
 
 impl HoldFrame {
@@ -156,16 +179,12 @@ impl HoldFrame {
         if b.remaining() < HOLD_HEAD_LEN - 4 {
             return Err(FrameError::Cut);
         }
-        b.advance(8);
-        let answer = b.get_i64();
-        let id_base = b.get_i64();
-        let block_count = b.get_u32();
         let base = view.header.base_offset;
-        let id_base = if id_base == ID_BASE_OWN {
-            base
-        } else {
-            id_base
-        };
+        let HoldHead {
+            answer,
+            id_base,
+            block_count,
+        } = HoldHead::read(&mut b, base);
         let count = usize::try_from(view.header.records_count).map_err(|_| FrameError::Cut)?;
         if count.saturating_mul(ENTRY_LEN) > b.remaining() {
             return Err(FrameError::Cut);
@@ -187,17 +206,60 @@ impl HoldFrame {
             .ok()
             .and_then(|i| self.blocks.get(i))
             .ok_or(FrameError::Entry(index))?;
-        if block.codec != 0 || crc32c::crc32c(&block.stored) != block.crc {
+        if !block.is_whole() {
             return Err(FrameError::Block(entry.block));
         }
-        let from = usize::try_from(entry.position).map_err(|_| FrameError::Entry(index))?;
-        if from > block.stored.len() {
+        entry.record_in(&block.stored, index)
+    }
+}
+
+/// What a HOLD says behind its kind, before its entries.
+pub(crate) struct HoldHead {
+    answer: i64,
+    pub(crate) id_base: i64,
+    pub(crate) block_count: u32,
+}
+
+impl HoldHead {
+    /// The kind was read, and there are bytes enough.
+    pub(crate) fn read(b: &mut impl Buf, base_offset: i64) -> Self {
+        b.advance(8);
+        let answer = b.get_i64();
+        let id_base = b.get_i64();
+        Self {
+            answer,
+            id_base: if id_base == ID_BASE_OWN {
+                base_offset
+            } else {
+                id_base
+            },
+            block_count: b.get_u32(),
+        }
+    }
+}
+
+impl HoldEntry {
+    /// The number of the block that its record is in.
+    pub(crate) fn block(&self) -> u32 {
+        self.block
+    }
+
+    /// Its record, in its block; it is entry `index` of its frame.
+    pub(crate) fn record_in(&self, block: &Bytes, index: usize) -> Result<Record, FrameError> {
+        let from = usize::try_from(self.position).map_err(|_| FrameError::Entry(index))?;
+        if from > block.len() {
             return Err(FrameError::Entry(index));
         }
-        match RecordIter::new(block.stored.slice(from..), 1).next() {
+        match RecordIter::new(block.slice(from..), 1).next() {
             Some(Ok(record)) => Ok(record),
             _ => Err(FrameError::Entry(index)),
         }
+    }
+}
+
+impl Block {
+    pub(crate) fn is_whole(&self) -> bool {
+        self.codec == 0 && crc32c::crc32c(&self.stored) == self.crc
     }
 }
 
@@ -412,6 +474,11 @@ impl CancelFrame {
     }
 }
 
+/// Whether a hidden frame's body, from its beginning, is a HOLD's.
+pub(crate) fn is_hold(b: &mut impl Buf) -> Result<bool, FrameError> {
+    Ok(kind(b)? == KIND_HOLD)
+}
+
 fn kind(b: &mut impl Buf) -> Result<u8, FrameError> {
     if b.remaining() < 4 {
         return Err(FrameError::Cut);
@@ -431,7 +498,7 @@ fn put_kind(body: &mut Vec<u8>, kind: u8, version: u8) {
     body.put_u16(0);
 }
 
-fn read_entry(b: &mut Bytes, id_base: i64) -> HoldEntry {
+pub(crate) fn read_entry(b: &mut impl Buf, id_base: i64) -> HoldEntry {
     HoldEntry {
         id: ScheduleId(id_base.saturating_add(b.get_i64())),
         due: DueTime(b.get_i64()),
@@ -451,17 +518,14 @@ fn read_blocks(b: &mut Bytes, count: u32) -> Result<Vec<Block>, FrameError> {
         if b.remaining() < BLOCK_HEAD_LEN {
             return Err(FrameError::Cut);
         }
-        let codec = b.get_u8();
-        let stored = b.get_u32() as usize;
-        let _raw = b.get_u32();
-        let crc = b.get_u32();
-        if stored > b.remaining() {
+        let BlockHead { codec, len, crc } = BlockHead::read(b);
+        if len > b.remaining() {
             return Err(FrameError::Cut);
         }
         blocks.push(Block {
             codec,
             crc,
-            stored: b.split_to(stored),
+            stored: b.split_to(len),
         });
     }
     Ok(blocks)

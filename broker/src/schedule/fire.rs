@@ -1,27 +1,24 @@
 //! Due records become one FIRE frame.
 
-use std::collections::HashMap;
-
 use bytes::Bytes;
 use scheduler::TimerEntry;
 use storage::{
     batch::{ATTR_FIRE, ATTR_LOG_APPEND_TIME, BatchHeader, MAGIC_V2, seal_header},
-    frame::{FrameError, HoldEntry, HoldFrame},
-    log::{Frame, Log, ReadError},
+    frame::{FrameError, HoldEntry},
+    log::{Frame, ReadError},
     record::Record,
     units::{Offset, TimestampMs},
 };
 use thiserror::Error;
 
-use super::{HEADER_CREATED_AT, HEADER_DUE_AT, HEADER_SCHEDULE_ID};
+use super::{HEADER_CREATED_AT, HEADER_DUE_AT, HEADER_SCHEDULE_ID, hold_cache::HoldCache};
+use crate::partition::Partition;
 
 /// A record that fires later than this after its due time takes the append time as its timestamp: an old one would make it
 /// retention-eligible before anyone read it.
 const LATE_MS: i64 = 1_000;
 /// A FIRE frame is closed at this size: what one append writes and one fetch must return whole.
 pub const FIRE_BYTES_MAX: usize = 512 * 1024;
-/// HOLD frames kept while one FIRE is built, in bytes: records of a tick often share them.
-const HOLD_BYTES_CACHED_MAX: usize = 64 << 20;
 
 /// Headers that a fired record does not carry over: what asked for the delay, and what only the broker may say.
 const DROPPED: [&str; 6] = [
@@ -80,15 +77,15 @@ pub struct FireRules {
 }
 
 /// Builds the FIRE frame of `due`, in the given order, up to [`FIRE_BYTES_MAX`].
-pub fn build(log: &Log, due: Vec<TimerEntry>, rules: FireRules) -> Fire {
-    let mut reader = HoldReader {
-        log,
-        frames: HashMap::new(),
-        bytes: 0,
-    };
+pub fn build(
+    partition: &Partition,
+    holds: &mut HoldCache,
+    due: Vec<TimerEntry>,
+    rules: FireRules,
+) -> Fire {
     let mut fire = Fire {
         frame: None,
-        fired: Vec::new(),
+        fired: Vec::with_capacity(due.len()),
         left: Vec::new(),
         failed: Vec::new(),
     };
@@ -98,7 +95,7 @@ pub fn build(log: &Log, due: Vec<TimerEntry>, rules: FireRules) -> Fire {
             fire.left.push(entry);
             continue;
         }
-        match reader.read(&entry) {
+        match holds.read(partition, &entry) {
             Ok((hold, record)) => {
                 body.push(&hold, &entry, record, rules);
                 fire.fired.push(entry);
@@ -108,47 +105,6 @@ pub fn build(log: &Log, due: Vec<TimerEntry>, rules: FireRules) -> Fire {
     }
     fire.frame = body.into_frame(rules);
     fire
-}
-
-/// Reads held records from the log, frame by frame.
-struct HoldReader<'a> {
-    log: &'a Log,
-    frames: HashMap<Offset, HoldFrame>,
-    /// Of all `frames`.
-    bytes: usize,
-}
-
-impl HoldReader<'_> {
-    fn read(&mut self, entry: &TimerEntry) -> Result<(HoldEntry, Record), FireError> {
-        let at = entry.place.hold;
-        if !self.frames.contains_key(&at) {
-            let (frame, bytes) = self.load(at)?;
-            if self.bytes + bytes > HOLD_BYTES_CACHED_MAX {
-                self.frames.clear();
-                self.bytes = 0;
-            }
-            self.bytes += bytes;
-            self.frames.insert(at, frame);
-        }
-        let frame = self.frames.get(&at).ok_or(FireError::NoHold(at))?;
-        let index = entry.place.index as usize;
-        let hold = frame.entries.get(index).ok_or(FireError::Disagrees(at))?;
-        let due_agrees = hold.due == entry.key.due || entry.place.moved;
-        if hold.id != entry.key.id || !due_agrees {
-            return Err(FireError::Disagrees(at));
-        }
-        let record = frame.record(index).map_err(|e| FireError::Damaged(at, e))?;
-        Ok((hold.clone(), record))
-    }
-
-    fn load(&self, at: Offset) -> Result<(HoldFrame, usize), FireError> {
-        let batch = self.log.batch_at(at).map_err(|e| FireError::Read(at, e))?;
-        let batch = batch.ok_or(FireError::NoHold(at))?;
-        let frame = HoldFrame::parse(&batch)
-            .map_err(|e| FireError::Damaged(at, e))?
-            .ok_or(FireError::NoHold(at))?;
-        Ok((frame, batch.bytes.len()))
-    }
 }
 
 #[derive(Default)]

@@ -21,6 +21,7 @@ use tracing::{error, warn};
 
 use super::{
     fire::{self, FireRules},
+    hold_cache::HoldCache,
     pending::PendingError,
     timer::WallTimer,
 };
@@ -88,6 +89,7 @@ pub struct FireLoop {
     /// Partitions that could not fire just now, each with a `Retry` on its way.
     retrying: HashSet<PartitionKey>,
     events: FuturesUnordered<BoxFuture<'static, Event>>,
+    holds: HoldCache,
 }
 
 impl std::fmt::Debug for FireLoop {
@@ -109,6 +111,7 @@ impl FireLoop {
             awaited: HashSet::new(),
             retrying: HashSet::new(),
             events: FuturesUnordered::new(),
+            holds: HoldCache::default(),
         }
     }
 
@@ -239,7 +242,7 @@ impl FireLoop {
             now,
             log_append_time: partition.config().log_append_time,
         };
-        let mut fire = fire::build(partition.log(), due, rules);
+        let mut fire = fire::build(partition, &mut self.holds, due, rules);
         let mut unread = false;
         for (entry, error) in fire.failed {
             if error.is_passing() {

@@ -20,6 +20,7 @@ pub mod accept;
 pub mod control;
 pub mod fire;
 pub mod fire_loop;
+pub mod hold_cache;
 pub mod pending;
 pub mod timer;
 

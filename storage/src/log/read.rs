@@ -1,6 +1,10 @@
 //! Reading a log: slices of segment files, found by the indexes, never decoded.
 
-use std::{io, ops::ControlFlow, sync::Arc};
+use std::{
+    io,
+    ops::ControlFlow,
+    sync::{Arc, Weak},
+};
 
 use bytes::Bytes;
 
@@ -41,6 +45,37 @@ impl FileSlice {
         let mut buf = vec![0; self.len];
         self.file.read_exact_at(&mut buf, self.position)?;
         Ok(buf.into())
+    }
+}
+
+/// A frame where it lies. It does not keep its segment from being removed.
+#[derive(Clone, Debug)]
+pub struct StoredFrame {
+    /// Its header.
+    pub header: BatchHeader,
+    position: u64,
+    segment: Weak<Segment>,
+}
+
+impl StoredFrame {
+    /// Bytes behind its header.
+    pub fn body_len(&self) -> usize {
+        self.header.total_len() - HEADER_LEN
+    }
+
+    /// Whether its segment was removed.
+    pub fn is_gone(&self) -> bool {
+        self.segment.strong_count() == 0
+    }
+
+    /// Fills `buf` from the body; an error where the body ends before, or the segment is gone. Nothing is checked.
+    pub fn read_exact_at(&self, buf: &mut [u8], from: usize) -> io::Result<()> {
+        if from.saturating_add(buf.len()) > self.body_len() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let segment = self.segment.upgrade().ok_or(io::ErrorKind::NotFound)?;
+        let at = self.position + (HEADER_LEN + from) as u64;
+        segment.file.read_exact_at(buf, at)
     }
 }
 
@@ -130,6 +165,25 @@ impl Log {
                 } else {
                     Ok(None)
                 };
+            }
+        }
+        Ok(None)
+    }
+
+    /// The same, not read but for its header.
+    pub fn frame_at(&self, offset: Offset) -> Result<Option<StoredFrame>, ReadError> {
+        let committed = self.committed();
+        for segment in &self.segments_from(offset) {
+            let Some(limit) = limit(segment, &committed) else {
+                break;
+            };
+            if let Some((position, header)) = find(segment, offset, limit, ReadUpTo::All)? {
+                let covers = header.base_offset <= offset.0;
+                return Ok(covers.then(|| StoredFrame {
+                    header,
+                    position,
+                    segment: Arc::downgrade(segment),
+                }));
             }
         }
         Ok(None)

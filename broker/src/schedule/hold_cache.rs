@@ -1,0 +1,88 @@
+//! Where the records of HOLD frames lie, kept between the ticks that fire them.
+
+use std::collections::HashMap;
+
+use scheduler::TimerEntry;
+use storage::{
+    frame::HoldEntry,
+    log::{HoldReadError, ReadError, StoredHold},
+    record::Record,
+    units::Offset,
+};
+
+use super::fire::FireError;
+use crate::partition::{Partition, PartitionKey};
+
+/// What is kept, in bytes, at most.
+const BYTES_MAX: usize = 16 << 20;
+
+type Key = (PartitionKey, Offset);
+
+/// HOLD frames in use, of all partitions: two generations, of which the older is forgotten when the younger is full.
+#[derive(Debug, Default)]
+pub struct HoldCache {
+    young: HashMap<Key, StoredHold>,
+    old: HashMap<Key, StoredHold>,
+    /// Of `young`, about.
+    bytes: usize,
+}
+
+impl HoldCache {
+    /// The record of a timer, as its HOLD has it.
+    pub fn read(
+        &mut self,
+        partition: &Partition,
+        entry: &TimerEntry,
+    ) -> Result<(HoldEntry, Record), FireError> {
+        let at = entry.place.hold;
+        let index = entry.place.index as usize;
+        let failed = |error| match error {
+            HoldReadError::Io(error) => FireError::Read(at, ReadError::Io(error)),
+            HoldReadError::Frame(error) => FireError::Damaged(at, error),
+        };
+        let hold = self.hold(partition, at)?;
+        let before = hold.memory();
+        let held = hold.entry(index).map_err(failed)?;
+        let due_agrees = held.due == entry.key.due || entry.place.moved;
+        if held.id != entry.key.id || !due_agrees {
+            return Err(FireError::Disagrees(at));
+        }
+        let record = hold.record(&held, index).map_err(failed)?;
+        let grown = hold.memory().saturating_sub(before);
+        self.bytes += grown;
+        Ok((held, record))
+    }
+
+    fn hold(&mut self, partition: &Partition, at: Offset) -> Result<&mut StoredHold, FireError> {
+        let key = (partition.key, at);
+        if self.bytes > BYTES_MAX / 2 {
+            self.old = std::mem::take(&mut self.young);
+            self.bytes = 0;
+        }
+        let known = self.young.remove(&key).or_else(|| {
+            let known = self.old.remove(&key)?;
+            self.bytes += known.memory();
+            Some(known)
+        });
+        let hold = match known.filter(|hold| !hold.is_gone()) {
+            Some(hold) => hold,
+            None => {
+                let hold = open(partition, at)?;
+                self.bytes += hold.memory();
+                hold
+            }
+        };
+        Ok(self.young.entry(key).insert_entry(hold).into_mut())
+    }
+}
+
+fn open(partition: &Partition, at: Offset) -> Result<StoredHold, FireError> {
+    let frame = partition.log().frame_at(at);
+    let frame = frame.map_err(|e| FireError::Read(at, e))?;
+    let hold = StoredHold::open(frame.ok_or(FireError::NoHold(at))?);
+    match hold {
+        Ok(hold) => hold.ok_or(FireError::NoHold(at)),
+        Err(HoldReadError::Io(error)) => Err(FireError::Read(at, ReadError::Io(error))),
+        Err(HoldReadError::Frame(error)) => Err(FireError::Damaged(at, error)),
+    }
+}

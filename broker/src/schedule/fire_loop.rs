@@ -20,7 +20,7 @@ use tokio::sync::{Notify, watch};
 use tracing::{error, warn};
 
 use super::{
-    fire::{self, FireRules},
+    fire::{self, FIRE_BYTES_MAX, FireRules},
     hold_cache::HoldCache,
     pending::PendingError,
     timer::WallTimer,
@@ -86,10 +86,15 @@ pub struct FireLoop {
     deadlines: BTreeSet<(DueTime, PartitionKey)>,
     tracked: HashMap<PartitionKey, (Arc<Partition>, DueTime)>,
     awaited: HashSet<PartitionKey>,
+    /// Partitions with a FIRE on its way to be committed. What comes due meanwhile goes into the next one: under load, frames
+    /// grow instead of becoming more, as in a group commit.
+    firing: HashSet<PartitionKey>,
     /// Partitions that could not fire just now, each with a `Retry` on its way.
     retrying: HashSet<PartitionKey>,
     events: FuturesUnordered<BoxFuture<'static, Event>>,
     holds: HoldCache,
+    /// Bytes of a fired record, lately: what does not fit a frame is not taken out.
+    record_bytes: usize,
 }
 
 impl std::fmt::Debug for FireLoop {
@@ -109,9 +114,11 @@ impl FireLoop {
             deadlines: BTreeSet::new(),
             tracked: HashMap::new(),
             awaited: HashSet::new(),
+            firing: HashSet::new(),
             retrying: HashSet::new(),
             events: FuturesUnordered::new(),
             holds: HoldCache::default(),
+            record_bytes: 0,
         }
     }
 
@@ -165,6 +172,8 @@ impl FireLoop {
                 dues,
                 committed,
             } => {
+                self.firing.remove(&partition.key);
+                self.track(&partition);
                 if committed {
                     let now = self.clock.wall();
                     partition
@@ -192,7 +201,8 @@ impl FireLoop {
                 None
             }
         };
-        if let Some(due) = next.filter(|_| !self.retrying.contains(&key)) {
+        let waits = self.firing.contains(&key) || self.retrying.contains(&key);
+        if let Some(due) = next.filter(|_| !waits) {
             self.deadlines.insert((due, key));
             self.tracked.insert(key, (Arc::clone(partition), due));
         }
@@ -229,9 +239,11 @@ impl FireLoop {
         }
     }
 
-    /// Fires what is due in a partition; false where it must not be tried again at once.
+    /// Fires what is due in a partition; false where something else will tell when to try again.
     fn fire(&mut self, partition: &Arc<Partition>, now: TimestampMs) -> bool {
-        let due = match partition.pop_due(now, RECORDS_PER_TURN_MAX) {
+        // One more than fits, so that frames are full.
+        let fit = FIRE_BYTES_MAX / self.record_bytes.max(1) + 1;
+        let due = match partition.pop_due(now, fit.min(RECORDS_PER_TURN_MAX)) {
             Ok(due) => due,
             Err(error) => {
                 self.retry_after(partition, &error);
@@ -264,10 +276,12 @@ impl FireLoop {
             partition.hand_emptied(fire.left);
             return true;
         };
+        self.record_bytes = frame.body.len() / fire.fired.len().max(1);
         match partition.append_fire(frame, now) {
             Ok(appended) => {
                 partition.hand_emptied(fire.left);
                 let dues = fire.fired.iter().map(|entry| entry.key.due).collect();
+                self.firing.insert(partition.key);
                 let partition = Arc::clone(partition);
                 self.events.push(
                     async move {
@@ -280,7 +294,7 @@ impl FireLoop {
                     }
                     .boxed(),
                 );
-                true
+                false
             }
             Err(error) => {
                 let retry = !matches!(error, AppendError::Poisoned | AppendError::Closed);

@@ -1,15 +1,20 @@
 //! HTTP: `/metrics`, `/healthz` (alive), `/readyz` (fit to serve, else 503 with reasons), `/version`.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use axum::{Json, Router, extract::State, http::StatusCode, response::IntoResponse, routing::get};
+use scheduler::Clock;
 use serde_json::json;
+use storage::units::TimestampMs;
 use tokio::{net::TcpListener, sync::watch};
 
 use crate::{
-    partition::Registry,
+    partition::{Partition, Registry},
     telemetry::{LogFacts, Metrics},
 };
+
+/// Overdue records counted in a partition.
+const OVERDUE_MAX: u64 = 100_000;
 
 /// What the pages show.
 #[derive(Clone)]
@@ -18,6 +23,8 @@ pub struct HttpState {
     pub metrics: Arc<Metrics>,
     /// The partitions.
     pub registry: Arc<Registry>,
+    /// Wall time.
+    pub clock: Arc<dyn Clock>,
 }
 
 impl fmt::Debug for HttpState {
@@ -49,15 +56,38 @@ pub async fn serve(
         .await
 }
 
+/// What a partition has to tell. Blocks on the disk.
+fn facts(partition: &Partition, now: TimestampMs) -> LogFacts<'_> {
+    // A store that cannot be read now says so in the log; what it had due is told at the next scrape.
+    let backlog = partition.backlog(now, OVERDUE_MAX).ok();
+    let since = backlog.and_then(|backlog| backlog.since);
+    let late = since.map_or(0, |due| now.0.saturating_sub(due.0));
+    LogFacts {
+        topic: &partition.topic,
+        bytes: partition.log().size_bytes(),
+        pinned_bytes: partition.pinned_bytes(),
+        pending: partition.pending_size(),
+        overdue: backlog.map_or(0, |backlog| backlog.due),
+        oldest_overdue: Duration::from_millis(u64::try_from(late).unwrap_or(0)),
+        timers_in_memory: backlog.map_or(0, |backlog| backlog.timers_in_memory),
+    }
+}
+
 async fn metrics(State(state): State<HttpState>) -> impl IntoResponse {
-    let online = state.registry.online();
-    state.metrics.logs(online.iter().map(|p| LogFacts {
-        topic: &p.topic,
-        bytes: p.log().size_bytes(),
-        pinned_bytes: p.pinned_bytes(),
-        pending: p.pending_records(),
-    }));
-    match state.metrics.encode() {
+    let read = tokio::task::spawn_blocking(move || {
+        let now = state.clock.wall();
+        let online = state.registry.online();
+        let logs = online.iter().map(|partition| facts(partition, now));
+        state.metrics.scrape(logs)
+    });
+    let Ok(encoded) = read.await else {
+        return (
+            StatusCode::SERVICE_UNAVAILABLE,
+            [("content-type", "text/plain")],
+            b"the node stops\n".to_vec(),
+        );
+    };
+    match encoded {
         Ok(text) => (
             StatusCode::OK,
             [("content-type", "text/plain; version=0.0.4")],

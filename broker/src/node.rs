@@ -140,13 +140,14 @@ impl Node {
         tasks.spawn(admin(grpc, Arc::clone(&broker), stopped.clone()));
         tasks.spawn(server::serve(
             kafka,
-            Arc::new(KafkaService(broker)),
+            Arc::new(KafkaService(Arc::clone(&broker))),
             config.queued_max_request_bytes,
             stopped.clone(),
         ));
         let state = http::HttpState {
             metrics,
             registry: Arc::clone(&registry),
+            clock: Arc::clone(&broker.clock),
         };
         let http_stopped = stopped.clone();
         tasks.spawn(async move {

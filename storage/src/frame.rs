@@ -199,6 +199,24 @@ impl HoldFrame {
         }))
     }
 
+    /// What the record at `index` takes in its block: they lie one after another. 0 where there is none.
+    pub fn record_len(&self, index: usize) -> u32 {
+        let Some(entry) = self.entries.get(index) else {
+            return 0;
+        };
+        let next = self.entries.get(index + 1);
+        let end = match next.filter(|next| next.block == entry.block) {
+            Some(next) => next.position,
+            None => {
+                let block = usize::try_from(entry.block)
+                    .ok()
+                    .and_then(|i| self.blocks.get(i));
+                block.map_or(0, |block| narrow(block.stored.len()))
+            }
+        };
+        end.saturating_sub(entry.position)
+    }
+
     /// The record of the entry at `index`, its timestamp in `timestamp_delta`.
     pub fn record(&self, index: usize) -> Result<Record, FrameError> {
         let entry = self.entries.get(index).ok_or(FrameError::Entry(index))?;
@@ -591,6 +609,8 @@ mod tests {
         let ids: Vec<_> = frame.entries.iter().map(|e| (e.id.0, e.due.0)).collect();
         assert_eq!(ids, [(501, 1_001), (503, 1_003), (504, 1_004)]);
         for (i, hold) in holds.iter().enumerate() {
+            let len = usize::try_from(frame.record_len(i)).unwrap();
+            assert_eq!(len, hold.record.encoded_len());
             let record = frame.record(i).unwrap();
             assert_eq!(record.value, hold.record.value);
             assert_eq!(

@@ -40,7 +40,8 @@ use super::{
 use crate::{
     metadata::{PartitionState, Topic},
     partition::{AppendedUnit, Partition},
-    schedule::accept,
+    schedule::accept::{self, PendingSize},
+    topic_config::TopicConfig,
 };
 
 const ACKS_ALL: i16 = -1;
@@ -180,13 +181,21 @@ fn append(
     let count = checked.batch.header.records_count;
     let accepted = accept::accept(checked);
     let held = accepted.held();
+    if let Some(why) = over_the_limit(broker, topic, &config, held)
+        && !partition.log().has(accepted.original())
+    {
+        partition.metrics.refused();
+        let mut outcome = Outcome::error(index, Kafka::PolicyViolation);
+        outcome.answer.error_message = Some(StrBytes::from_string(why));
+        return outcome;
+    }
     let cancels = !accepted.cancels.is_empty();
     match partition.append(accepted, now) {
         Ok(appended) => {
             let is_new = appended.duplicate_of.is_none();
             if is_new {
-                partition.metrics.produced(count, bytes, held);
-                if held > 0 || cancels {
+                partition.metrics.produced(count, bytes, held.records);
+                if held.records > 0 || cancels {
                     broker.fire.watch(&partition);
                 }
             }
@@ -213,6 +222,32 @@ fn append(
             outcome
         }
     }
+}
+
+/// Why the topic may not hold that much more. What other requests add at the same moment is not seen.
+fn over_the_limit(
+    broker: &Broker,
+    topic: &Topic,
+    config: &TopicConfig,
+    held: PendingSize,
+) -> Option<String> {
+    let (records, bytes) = (config.max_pending_records, config.max_pending_bytes);
+    if held.records == 0 || (records.is_none() && bytes.is_none()) {
+        return None;
+    }
+    let after = broker.registry.pending_size(topic.id) + held;
+    let limits = [
+        (
+            "chronos.schedule.max.pending.records",
+            records,
+            after.records,
+        ),
+        ("chronos.schedule.max.pending.bytes", bytes, after.bytes),
+    ];
+    limits.into_iter().find_map(|(name, limit, after)| {
+        let limit = limit.filter(|limit| after > *limit)?;
+        Some(format!("{after} would be held, and {name} is {limit}"))
+    })
 }
 
 /// No more replicas can be in sync than there are (KIP-966).

@@ -528,7 +528,7 @@ async fn counts_now(service: &Service, topic: &str) -> Result<pb::WatchScheduleR
     blocking(move || {
         let (mut pending, mut next) = (0, None::<DueTime>);
         for partition in partitions {
-            pending += partition.pending_records();
+            pending += partition.pending_size().records;
             let first = TimerKey {
                 due: DueTime(0),
                 id: ScheduleId(0),

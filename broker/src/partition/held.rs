@@ -1,6 +1,6 @@
 //! The held records of a partition: which wait, and who has them in hand.
 
-use std::{collections::VecDeque, io};
+use std::{collections::VecDeque, io, ops::Add};
 
 use scheduler::{Marks, Place, StoreError, TimerEntry, TimerKey, TimerStore};
 use storage::{
@@ -11,6 +11,7 @@ use storage::{
 
 use super::Partition;
 use crate::schedule::{
+    accept::PendingSize,
     control::{Asked, Change, ControlError, Outcome, hold_dues},
     pending::{self, PendingError},
 };
@@ -30,6 +31,17 @@ pub(super) struct Pending {
     in_hand: Vec<TimerEntry>,
     requests: Requests,
     closed: bool,
+}
+
+/// What is due and not fired yet.
+#[derive(Clone, Copy, Debug)]
+pub struct Backlog {
+    /// Records.
+    pub due: u64,
+    /// The first one's due time.
+    pub since: Option<DueTime>,
+    /// Timers of the partition in memory.
+    pub timers_in_memory: usize,
 }
 
 /// What a change came to: an outcome per record that was asked about, `None` where it is not pending; and the log end at which
@@ -155,7 +167,7 @@ impl Pending {
                 return;
             }
         }
-        self.timers.remove(key);
+        self.timers.remove(TimerEntry { key, place });
         if let Some(entry) = moved {
             self.timers.insert(entry);
         }
@@ -344,6 +356,10 @@ impl Partition {
         for (key, place) in found {
             pending.apply(*key, *place, asked.change);
         }
+        match asked.change {
+            Change::Cancel => self.metrics.cancelled(found.len()),
+            Change::MoveTo(_) | Change::Now(_) => self.metrics.rescheduled(found.len()),
+        }
         Ok(next_offset)
     }
 
@@ -400,10 +416,43 @@ impl Partition {
     }
 
     /// Held records not yet fired, committed or not.
-    pub fn pending_records(&self) -> usize {
+    pub fn pending_size(&self) -> PendingSize {
         let pending = self.pending.lock();
-        let uncommitted: usize = pending.uncommitted.iter().map(|(_, e)| e.len()).sum();
-        pending.timers.len() + uncommitted + pending.in_hand.len()
+        let in_stores = PendingSize {
+            records: pending.timers.len() as u64,
+            bytes: pending.timers.bytes(),
+        };
+        let uncommitted = pending.uncommitted.iter().flat_map(|(_, entries)| entries);
+        uncommitted
+            .chain(&pending.in_hand)
+            .map(|entry| PendingSize {
+                records: 1,
+                bytes: u64::from(entry.place.bytes),
+            })
+            .fold(in_stores, PendingSize::add)
+    }
+
+    /// How many are due at `now` and not fired, of which at most `max` are counted, and since when the first of them is; and
+    /// the timers that are in memory. Blocks on the disk.
+    pub fn backlog(&self, now: TimestampMs, max: u64) -> Result<Backlog, StoreError> {
+        let from = TimerKey {
+            due: DueTime(0),
+            id: ScheduleId(0),
+        };
+        let pending = self.pending.lock();
+        let mut backlog = Backlog {
+            due: pending.in_hand.len() as u64,
+            since: pending.in_hand.first().map(|entry| entry.key.due),
+            timers_in_memory: pending.timers.in_memory() + pending.in_hand.len(),
+        };
+        pending
+            .timers
+            .for_each(from, DueTime(now.0 + 1), &mut |entry| {
+                backlog.due += 1;
+                backlog.since.get_or_insert(entry.key.due);
+                backlog.due < max
+            })?;
+        Ok(backlog)
     }
 
     /// The end of a partition whose topic was deleted: nothing is appended or fired any more.

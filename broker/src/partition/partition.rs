@@ -129,6 +129,7 @@ impl Partition {
         let (unit, timers) = accepted.into_unit(entries.collect(), now);
         let appended = self.append_unit(unit, now)?;
         if appended.duplicate_of.is_none() {
+            self.metrics.cancelled(cancelled.len());
             for (key, place) in cancelled {
                 pending.apply(key, place, Change::Cancel);
             }

@@ -35,6 +35,7 @@ use crate::{
     config::{Config, LiveConfig},
     metadata::{Image, Topic},
     schedule::{
+        accept::PendingSize,
         fire_loop::FireHandle,
         pending::{self, PendingError},
     },
@@ -163,6 +164,19 @@ impl Registry {
     /// The partition, if this node has it.
     pub fn get(&self, key: PartitionKey) -> Option<Slot> {
         self.slots.read().get(&key).cloned()
+    }
+
+    /// How much waits in the topic's partitions here.
+    pub fn pending_size(&self, topic: TopicId) -> PendingSize {
+        let slots = self.slots.read();
+        slots
+            .iter()
+            .filter(|(key, _)| key.topic == topic)
+            .map(|(_, slot)| match slot {
+                Slot::Online(partition) => partition.pending_size(),
+                Slot::Offline { .. } => PendingSize::default(),
+            })
+            .fold(PendingSize::default(), |sum, size| sum + size)
     }
 
     /// All partitions that are open.

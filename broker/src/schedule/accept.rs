@@ -10,6 +10,26 @@ use storage::{
     units::{Offset, ScheduleId, TimestampMs},
 };
 
+/// How much waits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PendingSize {
+    /// Records.
+    pub records: u64,
+    /// What they take in their HOLD frames.
+    pub bytes: u64,
+}
+
+impl std::ops::Add for PendingSize {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            records: self.records + other.records,
+            bytes: self.bytes + other.bytes,
+        }
+    }
+}
+
 /// What to append, and what it does to held records.
 #[derive(Debug)]
 pub struct Accepted {
@@ -29,11 +49,26 @@ enum Whole {
 }
 
 impl Accepted {
-    /// Records held.
-    pub fn held(&self) -> usize {
+    /// What it holds.
+    pub fn held(&self) -> PendingSize {
+        let holds = match &self.whole {
+            Whole::Batch(_) => return PendingSize::default(),
+            Whole::Split { holds, .. } => holds,
+        };
+        PendingSize {
+            records: holds.len() as u64,
+            bytes: holds
+                .iter()
+                .map(|hold| hold.record.encoded_len() as u64)
+                .sum(),
+        }
+    }
+
+    /// The header that the producer sent.
+    pub fn original(&self) -> &BatchHeader {
         match &self.whole {
-            Whole::Batch(_) => 0,
-            Whole::Split { holds, .. } => holds.len(),
+            Whole::Batch(frame) => &frame.header,
+            Whole::Split { original, .. } => original,
         }
     }
 
@@ -133,6 +168,7 @@ fn timers(holds: &[Hold]) -> Vec<TimerEntry> {
             hold: Offset(0),
             index,
             moved: false,
+            bytes: u32::try_from(hold.record.encoded_len()).unwrap_or(u32::MAX),
         },
     };
     (0u32..).zip(holds).map(timer).collect()

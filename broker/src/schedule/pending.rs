@@ -115,7 +115,7 @@ impl Replay<'_> {
                 let fired = record.as_ref().and_then(fired_key);
                 let key = fired.ok_or(PendingError::Fire(at))?;
                 if self.counts(at, key.id) {
-                    self.store.remove(key);
+                    self.store.settle(key)?;
                 }
             }
         } else if let Some(hold) = HoldFrame::parse(frame).map_err(damaged)? {
@@ -156,7 +156,7 @@ impl Replay<'_> {
         let Some(place) = self.store.get(key)? else {
             return Ok(());
         };
-        self.store.remove(key);
+        self.store.remove(TimerEntry { key, place });
         if let CancelAction::Rescheduled(due) = entry.action {
             self.store.insert(TimerEntry {
                 key: TimerKey { due, ..key },
@@ -182,6 +182,7 @@ pub fn timers(hold: &HoldFrame) -> impl Iterator<Item = TimerEntry> {
             hold: base,
             index,
             moved: false,
+            bytes: hold.record_len(index as usize),
         };
         TimerEntry { key, place }
     })

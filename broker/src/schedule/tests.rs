@@ -229,7 +229,7 @@ impl World {
     }
 
     fn pending(&self) -> usize {
-        self.partition.pending_records()
+        usize::try_from(self.partition.pending_size().records).unwrap()
     }
 
     fn now(&self) -> TimestampMs {

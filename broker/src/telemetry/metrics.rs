@@ -17,6 +17,8 @@ use prometheus::{
     IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
+use crate::schedule::accept::PendingSize;
+
 /// Topics with a label of their own; the rest share `_other`.
 const TOPICS_MAX: usize = 200;
 const OTHER: &str = "_other";
@@ -37,16 +39,18 @@ pub struct TopicMetrics {
     refused: IntCounter,
     accepted: IntCounter,
     delivered: IntCounter,
+    cancelled: IntCounter,
+    rescheduled: IntCounter,
     fire_failed: IntCounter,
     lateness: Histogram,
 }
 
 impl TopicMetrics {
     /// A batch was appended.
-    pub fn produced(&self, records: i32, bytes: usize, held: usize) {
+    pub fn produced(&self, records: i32, bytes: usize, held: u64) {
         self.records.inc_by(u64::try_from(records).unwrap_or(0));
         self.bytes_in.inc_by(bytes as u64);
-        self.accepted.inc_by(held as u64);
+        self.accepted.inc_by(held);
     }
 
     /// A batch was refused.
@@ -71,6 +75,16 @@ impl TopicMetrics {
         self.delivered.inc_by(count);
     }
 
+    /// So many held records were cancelled.
+    pub fn cancelled(&self, records: usize) {
+        self.cancelled.inc_by(records as u64);
+    }
+
+    /// So many held records got another due time.
+    pub fn rescheduled(&self, records: usize) {
+        self.rescheduled.inc_by(records as u64);
+    }
+
     /// A held record could not be fired.
     pub fn fire_failed(&self) {
         self.fire_failed.inc();
@@ -87,7 +101,13 @@ pub struct LogFacts<'a> {
     /// Those of them that only held records keep.
     pub pinned_bytes: u64,
     /// Held records not yet fired.
-    pub pending: usize,
+    pub pending: PendingSize,
+    /// Those of them that are due.
+    pub overdue: u64,
+    /// How late the first of them is.
+    pub oldest_overdue: Duration,
+    /// Timers in memory.
+    pub timers_in_memory: usize,
 }
 
 /// All metrics of a node.
@@ -95,6 +115,7 @@ pub struct LogFacts<'a> {
 pub struct Metrics {
     registry: Registry,
     topics: Mutex<HashSet<String>>,
+    scraping: Mutex<()>,
     uptime: prometheus::Gauge,
     started: tokio::time::Instant,
     apis: HashMap<i16, ApiMetrics>,
@@ -108,8 +129,14 @@ pub struct Metrics {
     log_bytes: IntGauge,
     pinned_bytes: IntGauge,
     pending: IntGaugeVec,
+    pending_bytes: IntGaugeVec,
+    overdue: IntGauge,
+    oldest_overdue: prometheus::Gauge,
+    timers_in_memory: IntGauge,
     accepted: IntCounterVec,
     delivered: IntCounterVec,
+    cancelled: IntCounterVec,
+    rescheduled: IntCounterVec,
     fire_failed: IntCounterVec,
     refused: IntCounterVec,
     lateness: Histogram,
@@ -152,6 +179,7 @@ impl Metrics {
         });
         Ok(Self {
             topics: Mutex::default(),
+            scraping: Mutex::default(),
             uptime: r.float("chronos_uptime_seconds", "Seconds since the start.")?,
             started: tokio::time::Instant::now(),
             apis: apis.collect(),
@@ -184,6 +212,23 @@ impl Metrics {
                 "Held records not yet fired.",
                 &["topic"],
             )?,
+            pending_bytes: r.gauges(
+                "chronos_schedule_pending_bytes",
+                "What held records not yet fired take in their HOLD frames.",
+                &["topic"],
+            )?,
+            overdue: r.gauge(
+                "chronos_schedule_overdue_messages",
+                "Held records that are due and not fired yet; at most 100,000 of a partition are counted.",
+            )?,
+            oldest_overdue: r.float(
+                "chronos_schedule_oldest_overdue_seconds",
+                "How long ago the first of those was due; 0 where there is none.",
+            )?,
+            timers_in_memory: r.gauge(
+                "chronos_schedule_timers_in_memory",
+                "Timers that memtables and look-aheads have, about 80 bytes each.",
+            )?,
             accepted: r.counters(
                 "chronos_schedule_accepted_total",
                 "Records held.",
@@ -192,6 +237,16 @@ impl Metrics {
             delivered: r.counters(
                 "chronos_schedule_delivered_total",
                 "Held records fired and committed.",
+                &["topic"],
+            )?,
+            cancelled: r.counters(
+                "chronos_schedule_cancelled_total",
+                "Held records cancelled.",
+                &["topic"],
+            )?,
+            rescheduled: r.counters(
+                "chronos_schedule_rescheduled_total",
+                "Held records that got another due time.",
                 &["topic"],
             )?,
             fire_failed: r.counters(
@@ -249,6 +304,8 @@ impl Metrics {
             refused: self.refused.with_label_values(labels),
             accepted: self.accepted.with_label_values(labels),
             delivered: self.delivered.with_label_values(labels),
+            cancelled: self.cancelled.with_label_values(labels),
+            rescheduled: self.rescheduled.with_label_values(labels),
             fire_failed: self.fire_failed.with_label_values(labels),
             lateness: self.lateness.clone(),
         }
@@ -274,27 +331,47 @@ impl Metrics {
         }
     }
 
-    /// What all logs hold, read when somebody asks.
-    pub fn logs<'a>(&self, logs: impl Iterator<Item = LogFacts<'a>>) {
-        let (mut bytes, mut pinned) = (0, 0);
+    /// The text that Prometheus scrapes, with what all logs hold now.
+    pub fn scrape<'a>(
+        &self,
+        logs: impl Iterator<Item = LogFacts<'a>>,
+    ) -> Result<Vec<u8>, prometheus::Error> {
+        let _one_at_a_time = self.scraping.lock();
+        self.logs(logs);
+        self.encode()
+    }
+
+    fn logs<'a>(&self, logs: impl Iterator<Item = LogFacts<'a>>) {
+        let gauge = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+        let (mut bytes, mut pinned, mut overdue, mut in_memory) = (0, 0, 0, 0);
+        let mut oldest = Duration::ZERO;
         self.pending.reset();
+        self.pending_bytes.reset();
         for log in logs {
             bytes += log.bytes;
             pinned += log.pinned_bytes;
-            if log.pending > 0 {
-                let pending = i64::try_from(log.pending).unwrap_or(i64::MAX);
-                self.pending
-                    .with_label_values(&[&self.label(log.topic)])
-                    .add(pending);
+            overdue += log.overdue;
+            in_memory += log.timers_in_memory as u64;
+            oldest = oldest.max(log.oldest_overdue);
+            if log.pending.records > 0 {
+                let label = self.label(log.topic);
+                let labels = &[label.as_str()];
+                let PendingSize { records, bytes } = log.pending;
+                self.pending.with_label_values(labels).add(gauge(records));
+                self.pending_bytes
+                    .with_label_values(labels)
+                    .add(gauge(bytes));
             }
         }
+        self.overdue.set(gauge(overdue));
+        self.oldest_overdue.set(oldest.as_secs_f64());
+        self.timers_in_memory.set(gauge(in_memory));
         self.log_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
         self.pinned_bytes
             .set(i64::try_from(pinned).unwrap_or(i64::MAX));
     }
 
-    /// The text that Prometheus scrapes.
-    pub fn encode(&self) -> Result<Vec<u8>, prometheus::Error> {
+    fn encode(&self) -> Result<Vec<u8>, prometheus::Error> {
         self.uptime.set(self.started.elapsed().as_secs_f64());
         self.read_process();
         let mut out = Vec::new();

@@ -46,12 +46,24 @@ const I32: i64 = i32::MAX as i64;
 const I64: i64 = i64::MAX;
 
 /// In the order of their names.
-pub(super) const TOPIC_KEYS: [Key; 35] = [
+pub(super) const TOPIC_KEYS: [Key; 37] = [
     acts(
         "chronos.schedule.enable",
         Kind::Bool,
         Value("true"),
         "Hold records that carry a deliver-at header.",
+    ),
+    acts(
+        "chronos.schedule.max.pending.bytes",
+        Kind::Int(-1, I64),
+        Value("-1"),
+        "What the topic's held records may take together; a batch with more to hold is refused. -1: no limit.",
+    ),
+    acts(
+        "chronos.schedule.max.pending.records",
+        Kind::Int(-1, I64),
+        Value("-1"),
+        "How many of the topic's records may be held at once; a batch with more to hold is refused. -1: no limit.",
     ),
     acts(
         "cleanup.policy",

@@ -12,6 +12,10 @@ use crate::config::Config;
 pub struct TopicConfig {
     /// `chronos.schedule.enable`
     pub schedule_enable: bool,
+    /// `chronos.schedule.max.pending.records`
+    pub max_pending_records: Option<u64>,
+    /// `chronos.schedule.max.pending.bytes`
+    pub max_pending_bytes: Option<u64>,
     /// `max.message.bytes`
     pub max_message_bytes: usize,
     /// `message.timestamp.type` is LogAppendTime.
@@ -39,6 +43,8 @@ impl TopicConfig {
         let deletes = text("cleanup.policy").contains("delete");
         Self {
             schedule_enable: is_true(&text("chronos.schedule.enable")),
+            max_pending_records: at_least_0("chronos.schedule.max.pending.records"),
+            max_pending_bytes: at_least_0("chronos.schedule.max.pending.bytes"),
             max_message_bytes: usize::try_from(number("max.message.bytes")).unwrap_or(0),
             log_append_time: text("message.timestamp.type") == "LogAppendTime",
             timestamp_before_max_ms: number("message.timestamp.before.max.ms"),

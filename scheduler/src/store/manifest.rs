@@ -1,8 +1,8 @@
 //! `timers/manifest`: what the run files held when all of it was true of the log, replaced whole.
 //!
 //! ```text
-//! magic "CTMR" | version u32 (1)
-//! replay_from i64 | settled_to i64 | pending u64
+//! magic "CTMR" | version u32 (2; 1 had no sizes, and is built again)
+//! replay_from i64 | settled_to i64 | pending u64 | pending bytes u64
 //! moved: count u32, each id i64 | due i64
 //! runs: count u32, each bucket start i64 | width i64 | file number u64 | position u64 | blocks u32 | min 16 | max 16 | ids i64, i64 | oldest hold i64 (-1)
 //!       | floor 16 (zero: none)
@@ -20,7 +20,7 @@ use super::{
 use crate::timer_key::TimerKey;
 
 const MAGIC: &[u8; 4] = b"CTMR";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const RUN_LEN: usize = 8 + 8 + 8 + 8 + 4 + 16 + 16 + 16 + 8 + 16;
 
 /// How far into the log a state goes.
@@ -36,6 +36,7 @@ pub struct Marks {
 pub(super) struct Manifest {
     pub(super) marks: Marks,
     pub(super) pending: u64,
+    pub(super) pending_bytes: u64,
     pub(super) moved: Vec<(ScheduleId, DueTime)>,
     pub(super) runs: Vec<RunInfo>,
 }
@@ -48,6 +49,7 @@ impl Manifest {
         out.put_i64(self.marks.replay_from.0);
         out.put_i64(self.marks.settled_to.0);
         out.put_u64(self.pending);
+        out.put_u64(self.pending_bytes);
         out.put_u32(u32::try_from(self.moved.len()).unwrap_or(u32::MAX));
         for (id, due) in &self.moved {
             out.put_i64(id.0);
@@ -77,7 +79,7 @@ impl Manifest {
             return None;
         }
         let mut b = body;
-        if b.remaining() < 36 || b.copy_to_bytes(4) != MAGIC.as_slice() || b.get_u32() != VERSION {
+        if b.remaining() < 44 || b.copy_to_bytes(4) != MAGIC.as_slice() || b.get_u32() != VERSION {
             return None;
         }
         let marks = Marks {
@@ -85,6 +87,7 @@ impl Manifest {
             settled_to: Offset(b.get_i64()),
         };
         let pending = b.get_u64();
+        let pending_bytes = b.get_u64();
         let moved = b.get_u32() as usize;
         if b.remaining() < moved.checked_mul(16)?.checked_add(4)? {
             return None;
@@ -100,6 +103,7 @@ impl Manifest {
         Some(Self {
             marks,
             pending,
+            pending_bytes,
             moved,
             runs,
         })

@@ -51,6 +51,8 @@ pub struct Place {
     pub index: u32,
     /// The due time is not the HOLD's own: the record was rescheduled.
     pub moved: bool,
+    /// What the record takes in the HOLD.
+    pub bytes: u32,
 }
 
 /// A pending record.
@@ -159,6 +161,7 @@ pub struct TimerStore {
     /// Due times of those that were moved.
     moved: HashMap<ScheduleId, DueTime>,
     pending: u64,
+    pending_bytes: u64,
     changes: u64,
 }
 
@@ -190,6 +193,7 @@ impl TimerStore {
             merge: None,
             moved: HashMap::new(),
             pending: 0,
+            pending_bytes: 0,
             changes: 0,
         }
     }
@@ -211,6 +215,7 @@ impl TimerStore {
         };
         let mut store = Self::empty(options);
         store.pending = manifest.pending;
+        store.pending_bytes = manifest.pending_bytes;
         store.moved = manifest.moved.into_iter().collect();
         for info in manifest.runs {
             let FileName { bucket, number } = info.file;
@@ -261,15 +266,29 @@ impl TimerStore {
         }
         // The memtable is asked first, so an older one read ahead must not follow it.
         self.ahead.remove(&entry.key);
-        if self.memtable.insert(entry.key, entry.place).is_some() {
-            self.pending -= 1;
+        self.pending_bytes += u64::from(entry.place.bytes);
+        if let Some(before) = self.memtable.insert(entry.key, entry.place) {
+            self.one_less(before);
         }
     }
 
-    /// Takes out a record that is pending: it was fired or cancelled.
-    pub fn remove(&mut self, key: TimerKey) {
-        self.changes += 1;
+    fn one_less(&mut self, place: Place) {
         self.pending = self.pending.saturating_sub(1);
+        self.pending_bytes = self.pending_bytes.saturating_sub(u64::from(place.bytes));
+    }
+
+    /// The same as [`TimerStore::remove`], where only the key is known; nothing where it is not pending.
+    pub fn settle(&mut self, key: TimerKey) -> Result<(), StoreError> {
+        if let Some(place) = self.get(key)? {
+            self.remove(TimerEntry { key, place });
+        }
+        Ok(())
+    }
+
+    /// Takes out a record that is pending: it was fired or cancelled.
+    pub fn remove(&mut self, TimerEntry { key, place }: TimerEntry) {
+        self.changes += 1;
+        self.one_less(place);
         self.moved.remove(&key.id);
         self.ahead.remove(&key);
         self.memtable.remove(&key);
@@ -321,7 +340,7 @@ impl TimerStore {
             self.ahead.remove(&entry.key);
             self.moved.remove(&entry.key.id);
             self.done = self.done.max(Some(entry.key));
-            self.pending = self.pending.saturating_sub(1);
+            self.one_less(entry.place);
             self.changes += 1;
             due.push(entry);
         }
@@ -451,6 +470,16 @@ impl TimerStore {
         usize::try_from(self.pending).unwrap_or(usize::MAX)
     }
 
+    /// What they take in their HOLDs.
+    pub fn bytes(&self) -> u64 {
+        self.pending_bytes
+    }
+
+    /// Timers in memory: the memtable and what was read ahead.
+    pub fn in_memory(&self) -> usize {
+        self.memtable.len() + self.taken_out.len() + self.ahead.len()
+    }
+
     /// Whether nothing is pending.
     pub fn is_empty(&self) -> bool {
         self.pending == 0
@@ -549,6 +578,7 @@ impl TimerStore {
         let manifest = Manifest {
             marks,
             pending: self.pending,
+            pending_bytes: self.pending_bytes,
             moved: self.moved.iter().map(|(id, due)| (*id, *due)).collect(),
             runs: self.runs.iter().map(|run| run.info.clone()).collect(),
         };

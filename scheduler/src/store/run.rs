@@ -4,8 +4,9 @@
 //! block, 4096 bytes:
 //!   crc u32   CRC32C of the rest
 //!   count u16 | zero u16
-//!   entries, 28 bytes each, the rest zero:
+//!   entries, 32 bytes each, the rest zero:
 //!     key 16 (see TimerKey::to_bytes) | hold i64 | index u32 (bit 31: moved from its HOLD's due time; all ones: taken out)
+//!       | bytes u32
 //! ```
 
 use std::{collections::VecDeque, io, io::IoSlice, sync::Arc};
@@ -20,7 +21,7 @@ use crate::timer_key::TimerKey;
 
 pub(super) const BLOCK_LEN: usize = 4096;
 const BLOCK_HEAD_LEN: usize = 8;
-const ENTRY_LEN: usize = 28;
+const ENTRY_LEN: usize = 32;
 const BLOCK_ENTRIES: usize = (BLOCK_LEN - BLOCK_HEAD_LEN) / ENTRY_LEN;
 const TAKEN_OUT: u32 = u32::MAX;
 const MOVED: u32 = 1 << 31;
@@ -89,15 +90,17 @@ pub(super) fn write(
         bytes.extend_from_slice(&[0; 2]);
         for (key, known) in block {
             bytes.extend_from_slice(&key.to_bytes());
-            let (hold, index) = match known {
-                None => (0, TAKEN_OUT),
+            let (hold, index, len) = match known {
+                None => (0, TAKEN_OUT, 0),
                 Some(place) => (
                     place.hold.0,
                     place.index | if place.moved { MOVED } else { 0 },
+                    place.bytes,
                 ),
             };
             bytes.extend_from_slice(&hold.to_be_bytes());
             bytes.extend_from_slice(&index.to_be_bytes());
+            bytes.extend_from_slice(&len.to_be_bytes());
         }
         bytes.resize(start + BLOCK_LEN, 0);
         if let Some((crc, rest)) = bytes
@@ -215,11 +218,14 @@ fn entries(bytes: &[u8; BLOCK_LEN]) -> Option<impl Iterator<Item = &[u8]>> {
 fn entry(bytes: &[u8]) -> Option<(TimerKey, Known)> {
     let (key, rest) = bytes.split_first_chunk()?;
     let (hold, index) = rest.split_first_chunk()?;
-    let index = u32::from_be_bytes(*index.first_chunk()?);
+    let (index, bytes) = index.split_first_chunk()?;
+    let index = u32::from_be_bytes(*index);
+    let bytes = u32::from_be_bytes(*bytes.first_chunk()?);
     let known = (index != TAKEN_OUT).then(|| Place {
         hold: Offset(i64::from_be_bytes(*hold)),
         index: index & !MOVED,
         moved: index & MOVED != 0,
+        bytes,
     });
     Some((TimerKey::from_bytes(*key), known))
 }

@@ -34,6 +34,7 @@ fn entry(due: i64, id: i64) -> TimerEntry {
         hold: Offset(id - id % 3),
         index: 7,
         moved: id % 5 == 0,
+        bytes: u32::try_from(id % 11).unwrap(),
     };
     TimerEntry {
         key: key(due, id),
@@ -71,14 +72,16 @@ fn a_carried_hold_counts_once_at_its_later_place() {
         hold: Offset(99),
         index: 4,
         moved: false,
+        bytes: 5,
     };
     let carried = TimerEntry {
         place,
         ..entry(10, 1)
     };
     store.insert(carried);
-    assert_eq!(store.len(), 1);
+    assert_eq!((store.len(), store.bytes()), (1, 5));
     assert_eq!(store.pop_due(TimestampMs(NOW + 10), 9).unwrap(), [carried]);
+    assert_eq!((store.len(), store.bytes()), (0, 0));
 }
 
 /// The window that is read ahead never hides what comes to lie below it.
@@ -287,9 +290,9 @@ impl World {
 fn apply(store: &mut TimerStore, logged: Logged) {
     match logged {
         Logged::Hold(entry) => store.insert(entry),
-        Logged::Settled(key) => store.remove(key),
+        Logged::Settled(key) => store.settle(key).unwrap(),
         Logged::Moved(key, entry) => {
-            store.remove(key);
+            store.settle(key).unwrap();
             store.insert(entry);
         }
     }
@@ -353,6 +356,8 @@ proptest! {
             let pending: Vec<_> = world.twin.iter().map(|(key, place)| TimerEntry { key: *key, place: *place }).collect();
             prop_assert_eq!(world.store.scan(key(i64::MIN / 2, 0), DueTime(i64::MAX), usize::MAX).unwrap(), &pending[..]);
             prop_assert_eq!(world.store.len(), pending.len());
+            let bytes: u64 = pending.iter().map(|e| u64::from(e.place.bytes)).sum();
+            prop_assert_eq!(world.store.bytes(), bytes);
             prop_assert_eq!(world.store.next_deadline().unwrap(), pending.first().map(|e| e.key.due));
             let oldest = pending.iter().map(|e| e.place.hold).min();
             prop_assert!(world.store.oldest_hold() <= oldest || oldest.is_none());

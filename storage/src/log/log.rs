@@ -27,7 +27,7 @@ use super::{
     unit::{Appended, Unit},
 };
 use crate::{
-    batch::HEADER_LEN,
+    batch::{BatchHeader, HEADER_LEN},
     disk::Disk,
     units::{LeaderEpoch, Offset, TopicId},
 };
@@ -309,6 +309,12 @@ impl Log {
             writer.sync_asked = 0;
             self.ask_for_sync(&mut writer, config.flush_policy);
         }
+    }
+
+    /// Whether a batch with this header was appended before: an append of it would be answered as a duplicate.
+    pub fn has(&self, header: &BatchHeader) -> bool {
+        let verdict = self.writer.lock().producers.judge(header);
+        matches!(verdict, Ok(Verdict::Duplicate { .. }))
     }
 
     /// Why nothing is acked any more.

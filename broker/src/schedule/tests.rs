@@ -103,6 +103,16 @@ impl World {
 
     /// Produces one batch: each record's headers and value.
     fn produce(&self, records: &[(Vec<(&str, String)>, &str)]) -> Result<AppendedUnit, String> {
+        self.produce_as(-1, -1, records)
+    }
+
+    /// The same, as an idempotent producer with that id and sequence.
+    fn produce_as(
+        &self,
+        producer_id: i64,
+        base_sequence: i32,
+        records: &[(Vec<(&str, String)>, &str)],
+    ) -> Result<AppendedUnit, String> {
         let now = scheduler::Clock::wall(&*self.clock);
         let mut body = Vec::new();
         for (delta, (headers, value)) in (0i32..).zip(records) {
@@ -131,9 +141,9 @@ impl World {
             last_offset_delta: count - 1,
             base_timestamp: now.0,
             max_timestamp: now.0,
-            producer_id: -1,
-            producer_epoch: -1,
-            base_sequence: -1,
+            producer_id,
+            producer_epoch: if producer_id < 0 { -1 } else { 0 },
+            base_sequence,
             records_count: count,
         };
         let rules = RecordRules {
@@ -469,6 +479,57 @@ async fn a_record_cancels_another_by_header() {
             (base + 3, "held".into())
         ]
     );
+}
+
+/// A batch of which a part is held, sent again: before and after a restart, and when its held record has fired.
+#[tokio::test]
+async fn a_retry_of_a_half_held_batch_is_answered_as_the_first() {
+    let world = World::new();
+    world.produce(&[(Vec::new(), "something before")]).unwrap();
+    let batch = [
+        (Vec::new(), "plain"),
+        (vec![("chronos-deliver-at", (T0 + 50).to_string())], "held"),
+        (Vec::new(), "plain too"),
+    ];
+    let send = |world: &World| {
+        let sent = world.produce_as(7, 0, &batch).unwrap();
+        let cancel = [(vec![("chronos-cancel", "0".to_owned())], "")];
+        let next = world.produce_as(7, 3, &cancel).unwrap();
+        (
+            sent.base_offset.0,
+            sent.duplicate_of.is_some(),
+            next.base_offset.0,
+        )
+    };
+    assert_eq!(send(&world), (1, false, 4));
+    assert_eq!(send(&world), (1, true, 4));
+    let mut world = world.restarted(T0 + 40);
+    assert_eq!(send(&world), (1, true, 4));
+    assert_eq!(world.pending(), 1);
+    world.tick(T0 + 50);
+    assert_eq!(send(&world), (1, true, 4));
+    world.tick(T0 + DAY);
+    let values: Vec<_> = world.consume().into_iter().map(|f| f.value).collect();
+    assert_eq!(values, ["something before", "plain", "plain too", "held"]);
+}
+
+/// Due times are moments: where a clock on the wall shows half past two twice, each is its own.
+#[tokio::test]
+async fn the_hour_that_comes_twice_when_summer_time_ends() {
+    let mut world = World::new();
+    let at = |text: &str| world.produce(&[(vec![("chronos-deliver-at", text.to_owned())], "v")]);
+    let second = at("2027-10-31T02:30:00+01:00").unwrap().base_offset.0;
+    let first = at("2027-10-31T02:30:00+02:00").unwrap().base_offset.0;
+    // 2027-10-31T00:30:00Z
+    let half_past = 1_824_942_600_000;
+    world.tick(half_past - 1);
+    assert!(world.consume().is_empty());
+    world.tick(half_past);
+    assert_eq!(world.fired_ids(), [first]);
+    world.tick(half_past + HOUR - 1);
+    assert_eq!(world.fired_ids(), [first]);
+    world.tick(half_past + HOUR);
+    assert_eq!(world.fired_ids(), [first, second]);
 }
 
 /// The process ends at each change of the disk, through holds, fires, cancels, checkpoints: acked is kept, nothing twice.

@@ -137,6 +137,7 @@ fn read_partitions(
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", kafka)
         .set("group.id", "none")
+        .set("enable.auto.commit", "false")
         .create()?;
     let mut all = TopicPartitionList::new();
     for partition in 0..partitions {

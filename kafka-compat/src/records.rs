@@ -360,7 +360,8 @@ fn first_record(
     }
 }
 
-fn plain(batch: &BatchView) -> Result<Bytes, Unreadable> {
+/// A batch's records, decompressed.
+pub fn plain(batch: &BatchView) -> Result<Bytes, Unreadable> {
     let header = &batch.header;
     compress::decompress(header.compression(), &batch.records(), PLAIN_BYTES_MAX)
         .map_err(|_| Unreadable(header.base_offset))

@@ -1,6 +1,7 @@
 //! Due records become one FIRE frame.
 
 use bytes::Bytes;
+use kafka_compat::compress::{self, Codec};
 use scheduler::TimerEntry;
 use storage::{
     batch::{ATTR_FIRE, ATTR_LOG_APPEND_TIME, BatchHeader, MAGIC_V2, seal_header},
@@ -74,6 +75,8 @@ pub struct FireRules {
     pub now: TimestampMs,
     /// The topic stamps append times.
     pub log_append_time: bool,
+    /// `compression.type`, unless it is what the producer chose: that is not known any more.
+    pub codec: Option<Codec>,
 }
 
 /// Builds the FIRE frame of `due`, in the given order, up to [`FIRE_BYTES_MAX`].
@@ -167,7 +170,18 @@ impl FireBody {
             base_sequence: -1,
             records_count: self.count,
         };
-        let body = Bytes::from(self.bytes);
+        // What cannot be compressed goes as it is.
+        let compressed = rules.codec.filter(|codec| codec.id() != 0);
+        let compressed = compressed.and_then(|codec| {
+            let body = compress::compress(codec, &self.bytes).ok()?;
+            Some((codec.id(), body))
+        });
+        let (codec, body) = compressed.unwrap_or((0, self.bytes));
+        let header = BatchHeader {
+            attributes: header.attributes | i16::from(codec),
+            ..header
+        };
+        let body = Bytes::from(body);
         Some(Frame {
             header: seal_header(header, &body),
             body,

@@ -250,9 +250,11 @@ impl FireLoop {
                 return false;
             }
         };
+        let config = partition.config();
         let rules = FireRules {
             now,
-            log_append_time: partition.config().log_append_time,
+            log_append_time: config.log_append_time,
+            codec: config.codec,
         };
         let mut fire = fire::build(partition, &mut self.holds, due, rules);
         let mut unread = false;

@@ -3,6 +3,7 @@
 use std::ops::ControlFlow;
 
 use bytes::Bytes;
+use kafka_compat::records;
 use scheduler::{Marks, Place, StoreError, StoreOptions, TimerEntry, TimerKey, TimerStore};
 use storage::{
     batch::BatchView,
@@ -198,10 +199,10 @@ pub fn find_hold(log: &Log, id: ScheduleId) -> Result<Option<TimerEntry>, Pendin
     Ok(hold.and_then(|hold| timers(&hold).find(|entry| entry.key.id == id)))
 }
 
-/// The records of a FIRE frame; written uncompressed.
+/// The records of a FIRE frame; `None` where it cannot be decompressed.
 pub fn fired_records(frame: &BatchView) -> Option<impl Iterator<Item = Option<Record>>> {
-    let records = RecordIter::new(frame.records(), frame.header.records_count);
-    (frame.header.compression() == 0).then(|| records.map(Result::ok))
+    let plain = records::plain(frame).ok()?;
+    Some(RecordIter::new(plain, frame.header.records_count).map(Result::ok))
 }
 
 /// What a record of a FIRE frame settles.

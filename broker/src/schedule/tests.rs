@@ -343,6 +343,37 @@ async fn far_due_times_are_kept_over_restarts() {
     assert_eq!(world.fired_ids(), [0, 1]);
 }
 
+/// A topic with a codec of its own has its fired records in it; what they settle is found again at the start.
+#[tokio::test]
+async fn fired_records_are_compressed_as_their_topic_says() {
+    for codec in ["gzip", "snappy", "lz4", "zstd", "uncompressed", "producer"] {
+        let disk = CrashDisk::new();
+        disk.create_dir_all(&PathBuf::from("/data")).unwrap();
+        let settings = [("compression.type", codec)];
+        let mut world = World::open(disk, T0, &settings).unwrap();
+        world.hold_many(&[T0 + 5; 2_000]);
+        world.hold_many(&[T0 + HOUR; 10]);
+        world.tick(T0 + 5);
+        let batch = world
+            .partition
+            .log()
+            .batch_at(Offset(2_010))
+            .unwrap()
+            .unwrap();
+        let id = batch.header.compression();
+        let expected = ["uncompressed", "gzip", "snappy", "lz4", "zstd"];
+        let expected = expected.iter().position(|name| *name == codec).unwrap_or(0);
+        assert_eq!(usize::from(id), expected, "{codec}");
+        let fired: Vec<_> = (0..2_000).collect();
+        let mut world = World::open(world.disk.kill(), T0 + 6, &settings).unwrap();
+        assert_eq!(world.pending(), 10);
+        world.tick(T0 + 6);
+        assert_eq!(world.fired_ids(), fired, "{codec}");
+        let at = control::get(&world.partition, ScheduleId(7)).unwrap();
+        assert!(matches!(at, Held::Fired(Offset(2_017))), "{codec}: {at:?}");
+    }
+}
+
 /// A consumer that republishes what it got, with its headers and a new delay, settles nothing but its own.
 #[tokio::test]
 async fn headers_of_a_fired_record_settle_nothing_when_they_come_back() {

@@ -131,3 +131,26 @@ fn health_readiness_and_version_answer() {
     assert_eq!(status, 200);
     assert_eq!(tool::http_get(&broker.http, "/nothing").unwrap().0, 404);
 }
+
+/// The alert rules and the dashboard ask for nothing that the page does not have.
+#[tokio::test]
+async fn what_deploy_asks_for_is_there() {
+    let broker = Broker::start(&[]).unwrap();
+    client::create_topic(&broker.kafka, "t", &[]).await.unwrap();
+    let producer = client::producer(&broker.kafka, Duration::from_secs(10)).unwrap();
+    let later = tool::now_ms() + 3_600_000;
+    client::send_held(&producer, "t", "x", later).await.unwrap();
+    let (_, page) = tool::http_get(&broker.http, "/metrics").unwrap();
+    let mut asked = BTreeSet::new();
+    for file in ["alerts.yml", "grafana/chronosdb.json"] {
+        let path = format!("{}/../deploy/{file}", env!("CARGO_MANIFEST_DIR"));
+        let text = std::fs::read_to_string(path).unwrap();
+        let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+        let names = words.filter(|w| w.starts_with("chronos_") || w.starts_with("process_"));
+        asked.extend(names.map(|name| name.trim_end_matches("_bucket").to_owned()));
+    }
+    assert!(asked.len() > 20, "{asked:?}");
+    for name in asked {
+        assert!(page.contains(&format!("# TYPE {name} ")), "{name}");
+    }
+}

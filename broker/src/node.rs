@@ -30,7 +30,10 @@ use crate::{
     ids::ProducerIds,
     metadata::{Command, Metadata, MetadataOptions},
     partition::{Registry, RegistryOptions},
-    schedule::fire_loop::{FireHandle, FireLoop},
+    schedule::{
+        fire_loop::{FireHandle, FireLoop},
+        key_index::KeyIndex,
+    },
     telemetry::{Loggers, Metrics},
 };
 
@@ -111,6 +114,7 @@ impl Node {
             config: live.clone(),
             fire: fire.clone(),
             metrics: Arc::clone(&metrics),
+            keys: Arc::new(KeyIndex::open(data_dir.path().join("index/keys"))?),
         }));
         registry.sweep(&metadata.image());
         reconcile(&registry, &metadata).await?;

@@ -156,7 +156,7 @@ async fn batches_that_a_broker_refuses_get_kafkas_code_and_change_nothing() {
             header("chronos-deliver-after", "soon"),
             87,
         ),
-        ("schedule key", header("chronos-schedule-key", "k"), 87),
+        ("schedule key", header("chronos-schedule-key", ""), 87),
         ("cancel", header("chronos-cancel", "one"), 87),
         ("empty message id", header("chronos-message-id", ""), 87),
         ("decompression bomb, too large first", bomb, 10),

@@ -5,6 +5,7 @@
 //! | `chronos-deliver-at` | epoch milliseconds in ASCII decimal, or RFC 3339 with offset (rounded up), or 8 bytes big-endian |
 //! | `chronos-deliver-after` | milliseconds in ASCII decimal, or `1h30m`, or ISO 8601 `PT15M`; counted from arrival |
 //! | `chronos-cancel` | a schedule id in ASCII decimal: the offset that was answered for a held record of the same partition |
+//! | `chronos-schedule-key` | 1 to 256 bytes: takes the place of the record of that key that waits in the same partition |
 //! | `chronos-message-id` | 1 to 256 bytes |
 //!
 //! A repeated header: the last one counts. Both times: refused. Anything that is not clearly a time is refused, never delivered
@@ -27,11 +28,11 @@ pub const DELIVER_AFTER: &str = "chronos-deliver-after";
 pub const MESSAGE_ID: &str = "chronos-message-id";
 /// Names a held record of the same partition that is not to be delivered; the record that carries it is consumed by the broker.
 pub const CANCEL: &str = "chronos-cancel";
-/// Headers that mean something later, and must not be ignored until then.
-const NOT_YET: [&str; 1] = ["chronos-schedule-key"];
+/// Of the records with one key, the last one waits (debounce).
+pub const SCHEDULE_KEY: &str = "chronos-schedule-key";
 /// Below this an integer is taken for seconds: 1973 in milliseconds, the year 5138 in seconds.
 const MILLIS_MIN: i64 = 100_000_000_000;
-const MESSAGE_ID_LEN_MAX: usize = 256;
+const ID_LEN_MAX: usize = 256;
 
 /// A header by which another scheduler's clients say when: `schedule.header.aliases`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -114,23 +115,8 @@ pub fn due_time(
     now_ms: i64,
     max_delay_ms: i64,
 ) -> Result<Option<DueTime>, HeaderRefused> {
-    if let Some(name) = NOT_YET
-        .iter()
-        .find(|name| record.last_header(name).is_some())
-    {
-        return Err(HeaderRefused::Malformed(format!(
-            "header {name} is not supported yet"
-        )));
-    }
-    if let Some(id) = record.last_header(MESSAGE_ID) {
-        let len = id.as_ref().map_or(0, Bytes::len);
-        if !(1..=MESSAGE_ID_LEN_MAX).contains(&len) {
-            let why = format!(
-                "header {MESSAGE_ID} has {len} bytes, allowed are 1 to {MESSAGE_ID_LEN_MAX}"
-            );
-            return Err(HeaderRefused::Malformed(why));
-        }
-    }
+    identifier(record, MESSAGE_ID)?;
+    identifier(record, SCHEDULE_KEY)?;
     let due = match (
         record.last_header(DELIVER_AT),
         record.last_header(DELIVER_AFTER),
@@ -162,12 +148,29 @@ pub fn due_time(
     Ok(Some(DueTime(due)))
 }
 
+/// The key of which the record is the newest; `None` where it has none.
+pub fn schedule_key(record: &Record) -> Result<Option<Bytes>, HeaderRefused> {
+    identifier(record, SCHEDULE_KEY)
+}
+
+fn identifier(record: &Record, name: &str) -> Result<Option<Bytes>, HeaderRefused> {
+    let Some(id) = record.last_header(name) else {
+        return Ok(None);
+    };
+    let len = id.as_ref().map_or(0, Bytes::len);
+    if (1..=ID_LEN_MAX).contains(&len) {
+        return Ok(id.clone());
+    }
+    let why = format!("header {name} has {len} bytes, allowed are 1 to {ID_LEN_MAX}");
+    Err(HeaderRefused::Malformed(why))
+}
+
 /// The held record that a record cancels; `None` where it does not.
 pub fn cancelled(record: &Record) -> Result<Option<ScheduleId>, HeaderRefused> {
     let Some(id) = record.last_header(CANCEL) else {
         return Ok(None);
     };
-    let asks_for_time = [DELIVER_AT, DELIVER_AFTER]
+    let asks_for_time = [DELIVER_AT, DELIVER_AFTER, SCHEDULE_KEY]
         .iter()
         .find(|name| record.last_header(name).is_some());
     if let Some(name) = asks_for_time {
@@ -368,7 +371,7 @@ mod tests {
             &[(DELIVER_AFTER, b"-1h")],
             &[(DELIVER_AT, b"1800000005000"), (DELIVER_AFTER, b"5")],
             &[(MESSAGE_ID, b"")],
-            &[("chronos-schedule-key", b"k")],
+            &[(SCHEDULE_KEY, b"")],
         ];
         for headers in refused {
             let why = due(headers).unwrap_err();

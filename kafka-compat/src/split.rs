@@ -9,7 +9,7 @@ use storage::{
 
 use crate::{
     compress,
-    record_headers::{HeaderRefused, cancelled, due_time},
+    record_headers::{HeaderRefused, cancelled, due_time, schedule_key},
     records::{INVALID_RECORD, INVALID_TIMESTAMP, MESSAGE_TOO_LARGE, RecordRules, Refusal},
 };
 
@@ -30,6 +30,8 @@ pub struct HeldBatch {
     pub records: Vec<HeldRecord>,
     /// Held records that others of it cancel.
     pub cancels: Vec<ScheduleId>,
+    /// Schedule keys of which it has a newer record, held or not: what waits under them does not any more. Each once.
+    pub keys: Vec<Bytes>,
     /// What remains, at the offsets it had.
     pub rest: Option<BatchView>,
 }
@@ -45,6 +47,8 @@ pub struct HeldRecord {
     pub created: TimestampMs,
     /// The record.
     pub record: Record,
+    /// Its schedule key.
+    pub schedule_key: Option<Bytes>,
 }
 
 /// Splits a batch whose uncompressed records mention one of our headers; `None` where it stays whole.
@@ -60,6 +64,7 @@ pub(crate) fn split(
     };
     let mut held = Vec::new();
     let mut cancels = Vec::new();
+    let mut keys: Vec<Bytes> = Vec::new();
     let mut rest = Vec::new();
     for (index, record) in (0i32..).zip(RecordIter::new(plain, header.records_count)) {
         let record =
@@ -70,15 +75,23 @@ pub(crate) fn split(
         }
         let due = due_time(&record, &rules.aliases, rules.now_ms, rules.max_delay_ms);
         let due = due.map_err(|why| refused(index, why))?;
+        let key = schedule_key(&record).map_err(|why| refused(index, why))?;
+        if let Some(key) = &key {
+            // Of several in one batch, the last counts; the offsets of the others are never readable.
+            held.retain(|held: &HeldRecord| held.schedule_key.as_ref() != Some(key));
+            if !keys.contains(key) {
+                keys.push(key.clone());
+            }
+        }
         match due.filter(|due| due.0 > rules.now_ms) {
             None => rest.push(record),
             Some(due) => {
                 check_size(&record, index, rules)?;
-                held.push(hold(&header, record, due, rules));
+                held.push(hold(&header, record, key, due, rules));
             }
         }
     }
-    if held.is_empty() && cancels.is_empty() {
+    if held.is_empty() && cancels.is_empty() && keys.is_empty() {
         return Ok(None);
     }
     let rest = rebuild(&header, &rest, rules)?;
@@ -86,6 +99,7 @@ pub(crate) fn split(
         original: header,
         records: held,
         cancels,
+        keys,
         rest,
     }))
 }
@@ -103,7 +117,13 @@ fn check_size(record: &Record, index: i32, rules: &RecordRules) -> Result<(), Re
     Err(Refusal::of_record(MESSAGE_TOO_LARGE, index, why))
 }
 
-fn hold(header: &BatchHeader, mut record: Record, due: DueTime, rules: &RecordRules) -> HeldRecord {
+fn hold(
+    header: &BatchHeader,
+    mut record: Record,
+    schedule_key: Option<Bytes>,
+    due: DueTime,
+    rules: &RecordRules,
+) -> HeldRecord {
     record
         .headers
         .retain(|(key, _)| !BROKERS_OWN.iter().any(|own| own.as_bytes() == key));
@@ -117,6 +137,7 @@ fn hold(header: &BatchHeader, mut record: Record, due: DueTime, rules: &RecordRu
         due,
         created: TimestampMs(created),
         record,
+        schedule_key,
     }
 }
 

@@ -4,7 +4,7 @@
 //! ```text
 //! 0  kind      u8   1 HOLD, 2 CANCEL
 //! 1  version   u8   1; of CANCEL 2
-//! 2  flags     u16  0
+//! 2  flags     u16  of HOLD: bit 0, records of it have a schedule key; else 0
 //! ```
 //! **HOLD** opens a unit: the frames that one produced batch became, written in one append, never split. Its batch
 //! header has the produced batch's base offset, `lastOffsetDelta`, producer id, epoch, base sequence and timestamps: it
@@ -54,6 +54,8 @@ const CANCEL_ENTRY_LEN_1: usize = 17;
 /// A block is closed when it reaches this size: what one fire has to decode.
 pub const BLOCK_BYTES_MAX: usize = 16 * 1024;
 const ID_BASE_OWN: i64 = -1;
+/// In the second byte of the flags.
+const HAS_KEYS: u8 = 1;
 
 /// Why a hidden frame cannot be read.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -133,6 +135,8 @@ pub struct HoldFrame {
     pub answer_offset: Offset,
     /// The records it holds, in offset order.
     pub entries: Vec<HoldEntry>,
+    /// Records of it have a schedule key.
+    pub has_keys: bool,
     blocks: Vec<Block>,
 }
 
@@ -173,6 +177,7 @@ impl HoldFrame {
             return Ok(None);
         }
         let mut b = view.records();
+        let has_keys = b.get(3).is_some_and(|flags| flags & HAS_KEYS != 0);
         if kind(&mut b)? != KIND_HOLD {
             return Ok(None);
         }
@@ -195,6 +200,7 @@ impl HoldFrame {
             base_offset: Offset(base),
             answer_offset: Offset(base.saturating_add(answer)),
             entries,
+            has_keys,
             blocks,
         }))
     }
@@ -292,6 +298,8 @@ pub struct Hold {
     pub created: TimestampMs,
     /// The record; its `timestamp_delta` is `created`, its `offset_delta` the one above.
     pub record: Record,
+    /// Its schedule key, which its headers have as well.
+    pub schedule_key: Option<Bytes>,
 }
 
 /// The HOLD that opens a unit: `original` is the produced batch's header, `following` the frames after it.
@@ -331,6 +339,11 @@ pub fn encode_hold(
                 .sum::<usize>(),
     );
     put_kind(&mut body, KIND_HOLD, HOLD_VERSION);
+    if holds.iter().any(|hold| hold.schedule_key.is_some())
+        && let Some(flags) = body.last_mut()
+    {
+        *flags |= HAS_KEYS;
+    }
     body.put_u32(narrow(following.iter().sum()));
     body.put_u16(u16::try_from(following.len()).unwrap_or(u16::MAX));
     body.put_u16(0);
@@ -589,6 +602,7 @@ mod tests {
                 value: Some(vec![7; value_len].into()),
                 ..Record::default()
             },
+            schedule_key: (delta == 3).then(|| Bytes::from_static(b"k")),
         }
     }
 
@@ -608,6 +622,7 @@ mod tests {
         let frame = HoldFrame::parse(&view).unwrap().unwrap();
         let ids: Vec<_> = frame.entries.iter().map(|e| (e.id.0, e.due.0)).collect();
         assert_eq!(ids, [(501, 1_001), (503, 1_003), (504, 1_004)]);
+        assert!(frame.has_keys);
         for (i, hold) in holds.iter().enumerate() {
             let len = usize::try_from(frame.record_len(i)).unwrap();
             assert_eq!(len, hold.record.encoded_len());
@@ -636,6 +651,7 @@ mod tests {
         *body.last_mut().unwrap() ^= 1;
         let view = stored_at(0, header, &body.into());
         let frame = HoldFrame::parse(&view).unwrap().unwrap();
+        assert!(!frame.has_keys);
         assert_eq!(frame.record(0), Err(FrameError::Block(0)));
     }
 

@@ -2,6 +2,8 @@
 
 use std::{collections::VecDeque, io, ops::Add};
 
+use bytes::Bytes;
+use kafka_compat::record_headers::SCHEDULE_KEY;
 use scheduler::{Marks, Place, StoreError, TimerEntry, TimerKey, TimerStore};
 use storage::{
     frame::{CancelAction, CancelEntry, CancelFrame},
@@ -12,8 +14,8 @@ use storage::{
 use super::Partition;
 use crate::schedule::{
     accept::PendingSize,
-    control::{Asked, Change, ControlError, Outcome, hold_dues},
-    pending::{self, PendingError},
+    control::{Asked, Change, ControlError, Loader, Outcome, hold_dues},
+    pending::{self, KeysOf, PendingError},
 };
 
 /// Requests whose answer is remembered, so that a repeated one answers as the first did.
@@ -223,6 +225,13 @@ impl Partition {
         }
     }
 
+    fn keys_of(&self) -> KeysOf<'_> {
+        KeysOf {
+            index: &self.keys,
+            partition: self.key,
+        }
+    }
+
     /// Asks the timers; where their files are damaged, the log is read again. Nothing must be in hand.
     fn or_rebuilt<T>(
         &self,
@@ -236,8 +245,13 @@ impl Partition {
                     "timer files are damaged: they are built again from the log");
                 let marks = pending.marks(self.log().offsets().log_end);
                 let options = pending.timers.options().clone();
-                pending.timers =
-                    pending::rebuild(self.log(), options, Some(marks.replay_from), now)?;
+                pending.timers = pending::rebuild(
+                    self.log(),
+                    options,
+                    &self.keys_of(),
+                    Some(marks.replay_from),
+                    now,
+                )?;
                 Ok(ask(&mut pending.timers)?)
             }
             answer => Ok(answer?),
@@ -259,9 +273,11 @@ impl Partition {
                 .capture(now, marks)
                 .map_err(io::Error::other)?
         };
-        // The log decides: what is derived must not outlive what it is derived from.
+        // The log decides: what is derived must not outlive what it is derived from. What is replayed after a crash starts at the
+        // checkpoint: keys of before must be durable by then.
         let written = if self.log().sync() {
-            checkpoint.write()
+            let keys = self.keys.sync().map_err(io::Error::other);
+            keys.and_then(|()| checkpoint.write())
         } else {
             Err(io::Error::other("the log is poisoned"))
         };
@@ -399,6 +415,62 @@ impl Partition {
         }
         let dues = hold_dues(self.log(), ids);
         dues.map_err(|e| AppendError::Io(io::Error::other(e)))
+    }
+
+    /// What waits under these schedule keys: the index's word, if the timers and the HOLD agree.
+    pub(super) fn waiting_under(
+        &self,
+        pending: &Pending,
+        keys: &[Bytes],
+    ) -> Result<Vec<(TimerKey, Place)>, AppendError> {
+        let failed = |e: ControlError| AppendError::Io(io::Error::other(e));
+        let mut waiting = Vec::new();
+        let mut loader = Loader::new(self);
+        for key in keys {
+            let keyed = self.keys.get(self.key, key);
+            let keyed = keyed.map_err(|e| AppendError::Io(io::Error::other(e)))?;
+            let Some(keyed) = keyed else { continue };
+            let located = pending.locate(keyed.id, keyed.due);
+            let Some((at, place)) = located.map_err(|e| failed(e.into()))? else {
+                continue;
+            };
+            // An id of an earlier run may have been lost with the log's end, and given to another record since.
+            let agrees = keyed.is_of_this_run || {
+                let entry = TimerEntry { key: at, place };
+                let held = loader.load(&entry).map_err(failed)?;
+                held.is_some_and(|held| {
+                    held.record.last_header(SCHEDULE_KEY) == Some(&Some(key.clone()))
+                })
+            };
+            if agrees {
+                waiting.push((at, place));
+            }
+        }
+        Ok(waiting)
+    }
+
+    /// Of these keys, what was appended at `base` is the newest.
+    pub(super) fn remember_keys(&self, held: &[(Bytes, i32, DueTime)], base: Offset) {
+        let keyed = held.iter().map(|(key, delta, due)| {
+            let id = ScheduleId(base.0 + i64::from(*delta));
+            (&key[..], id, *due)
+        });
+        if let Err(error) = self.keys.put(self.key, keyed) {
+            // The records are held all the same; a newer one of the key would not replace them.
+            tracing::error!(topic = %self.topic, partition = self.key.index, %error,
+                "schedule keys could not be written down");
+        }
+    }
+
+    /// These fired: nothing waits under their schedule keys.
+    pub fn forget_keys(&self, fired: &[(Bytes, ScheduleId)]) {
+        for (key, id) in fired {
+            if let Err(error) = self.keys.remove(self.key, key, *id) {
+                // It is found out when somebody asks.
+                tracing::warn!(topic = %self.topic, partition = self.key.index, %error,
+                    "a schedule key could not be forgotten");
+            }
+        }
     }
 
     /// The oldest HOLD that no appended FIRE or CANCEL has settled whole.

@@ -9,7 +9,7 @@ use std::{
 };
 
 use parking_lot::{Mutex, RwLock};
-use scheduler::TimerStore;
+use scheduler::{Place, TimerKey, TimerStore};
 use storage::{
     frame::{CancelAction, CancelEntry},
     log::{AppendError, Appended, Frame, Log, Offsets, Retained, Unit},
@@ -19,7 +19,7 @@ use tokio::sync::watch;
 
 use super::held::Pending;
 use crate::{
-    schedule::{accept::Accepted, control::Change},
+    schedule::{accept::Accepted, control::Change, key_index::KeyIndex},
     telemetry::TopicMetrics,
     topic_config::TopicConfig,
 };
@@ -60,6 +60,7 @@ pub struct Partition {
     config: RwLock<Arc<TopicConfig>>,
     pub(super) pending: Mutex<Pending>,
     pinned_bytes: AtomicU64,
+    pub(super) keys: Arc<KeyIndex>,
 }
 
 impl Partition {
@@ -72,6 +73,7 @@ impl Partition {
         config: Arc<TopicConfig>,
         metrics: TopicMetrics,
         timers: TimerStore,
+        keys: Arc<KeyIndex>,
     ) -> Self {
         Self {
             key,
@@ -82,6 +84,7 @@ impl Partition {
             config: RwLock::new(config),
             pending: Mutex::new(Pending::new(timers)),
             pinned_bytes: AtomicU64::new(0),
+            keys,
         }
     }
 
@@ -120,17 +123,29 @@ impl Partition {
         let asked = self.hold_dues(&accepted.cancels)?;
         // The order of `uncommitted` must be the log's: one lock around both.
         let mut pending = self.pending.lock();
-        let cancelled = pending.locate_all(&asked)?;
-        let entries = cancelled.iter().map(|(key, _)| CancelEntry {
+        let mut settled = pending.locate_all(&asked)?;
+        let cancelled = settled.len();
+        for (key, place) in self.waiting_under(&pending, &accepted.keys)? {
+            if settled.iter().all(|(known, _)| known.id != key.id) {
+                settled.push((key, place));
+            }
+        }
+        let entry = |(at, (key, _)): (usize, &(TimerKey, Place))| CancelEntry {
             id: key.id,
             due: Some(key.due),
-            action: CancelAction::Cancelled,
-        });
-        let (unit, timers) = accepted.into_unit(entries.collect(), now);
+            action: if at < cancelled {
+                CancelAction::Cancelled
+            } else {
+                CancelAction::Replaced
+            },
+        };
+        let entries = settled.iter().enumerate().map(entry).collect();
+        let held_keys = accepted.held_keys();
+        let (unit, timers) = accepted.into_unit(entries, now);
         let appended = self.append_unit(unit, now)?;
         if appended.duplicate_of.is_none() {
-            self.metrics.cancelled(cancelled.len());
-            for (key, place) in cancelled {
+            self.metrics.cancelled(settled.len());
+            for (key, place) in settled {
                 pending.apply(key, place, Change::Cancel);
             }
             let timers = timers(appended.base_offset);
@@ -138,6 +153,7 @@ impl Partition {
                 let held = (appended.committed_at, timers);
                 pending.uncommitted.push_back(held);
             }
+            self.remember_keys(&held_keys, appended.base_offset);
         }
         Ok(appended)
     }

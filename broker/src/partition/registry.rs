@@ -37,7 +37,8 @@ use crate::{
     schedule::{
         accept::PendingSize,
         fire_loop::FireHandle,
-        pending::{self, PendingError},
+        key_index::KeyIndex,
+        pending::{self, KeysOf, PendingError},
     },
     telemetry::Metrics,
     topic_config::TopicConfig,
@@ -62,6 +63,8 @@ pub struct RegistryOptions {
     pub fire: FireHandle,
     /// Gauges.
     pub metrics: Arc<Metrics>,
+    /// Schedule keys.
+    pub keys: Arc<KeyIndex>,
 }
 
 /// A partition as this node has it.
@@ -468,7 +471,11 @@ impl Registry {
         }
         self.claim(&dir, topic, key.index)?;
         let timers = StoreOptions::new(dir.join("timers"), Arc::clone(&o.disk));
-        let timers = pending::open(&log, timers, o.clock.wall())?;
+        let keys = KeysOf {
+            index: &o.keys,
+            partition: key,
+        };
+        let timers = pending::open(&log, timers, &keys, o.clock.wall())?;
         let waiting = timers.len();
         let partition = Arc::new(Partition::new(
             key,
@@ -478,6 +485,7 @@ impl Registry {
             Arc::clone(config),
             o.metrics.topic(&topic.name),
             timers,
+            Arc::clone(&o.keys),
         ));
         if waiting > 0 {
             info!(
@@ -523,6 +531,10 @@ impl Registry {
                 self.remove_folder(&dir, topic.id, index)?;
             }
         }
+        self.options
+            .keys
+            .remove_topic(topic.id)
+            .map_err(io::Error::other)?;
         self.made.forget(topic.id)?;
         info!(topic = topic.name, topic_id = %topic.id, "deleted topic's folders are gone");
         Ok(())

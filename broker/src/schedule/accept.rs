@@ -1,5 +1,6 @@
 //! A checked batch becomes a unit: as received where nothing is held or cancelled, else HOLD, CANCEL, and what remains.
 
+use bytes::Bytes;
 use kafka_compat::records::{Checked, HeldBatch};
 use scheduler::{Place, TimerEntry, TimerKey};
 use storage::{
@@ -7,7 +8,7 @@ use storage::{
     frame::{CancelEntry, CancelFrame, Hold, encode_hold},
     log::{Frame, Unit},
     record::Record,
-    units::{Offset, ScheduleId, TimestampMs},
+    units::{DueTime, Offset, ScheduleId, TimestampMs},
 };
 
 /// How much waits.
@@ -36,6 +37,8 @@ pub struct Accepted {
     whole: Whole,
     /// Held records that it cancels, if they are pending.
     pub cancels: Vec<ScheduleId>,
+    /// Schedule keys of which it has a newer record: what waits under them is replaced.
+    pub keys: Vec<Bytes>,
 }
 
 #[derive(Debug)]
@@ -62,6 +65,16 @@ impl Accepted {
                 .map(|hold| hold.record.encoded_len() as u64)
                 .sum(),
         }
+    }
+
+    /// The schedule keys of what it holds: each with the record's place in the batch, and its due time.
+    pub fn held_keys(&self) -> Vec<(Bytes, i32, DueTime)> {
+        let holds = match &self.whole {
+            Whole::Batch(_) => &[][..],
+            Whole::Split { holds, .. } => holds,
+        };
+        let keyed = |hold: &Hold| Some((hold.schedule_key.clone()?, hold.offset_delta, hold.due));
+        holds.iter().filter_map(keyed).collect()
     }
 
     /// The header that the producer sent.
@@ -107,12 +120,14 @@ pub fn accept(checked: Checked) -> Accepted {
         return Accepted {
             whole: Whole::Batch(Frame::from_batch(&checked.batch)),
             cancels: Vec::new(),
+            keys: Vec::new(),
         };
     };
     let HeldBatch {
         original,
         records,
         cancels,
+        keys,
         rest,
     } = held;
     let holds = records.into_iter().map(|r| Hold {
@@ -123,6 +138,7 @@ pub fn accept(checked: Checked) -> Accepted {
             timestamp_delta: r.created.0,
             ..r.record
         },
+        schedule_key: r.schedule_key,
     });
     Accepted {
         whole: Whole::Split {
@@ -131,6 +147,7 @@ pub fn accept(checked: Checked) -> Accepted {
             rest: rest.as_ref().map(Frame::from_batch),
         },
         cancels,
+        keys,
     }
 }
 
@@ -143,7 +160,7 @@ fn split_frames(
 ) -> Vec<Frame> {
     let cancel = (!cancelled.is_empty()).then(|| {
         let frame = CancelFrame {
-            request_id: bytes::Bytes::new(),
+            request_id: Bytes::new(),
             entries: cancelled,
         };
         let (header, body) = frame.into_frame(now);

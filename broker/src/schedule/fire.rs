@@ -1,14 +1,17 @@
 //! Due records become one FIRE frame.
 
 use bytes::Bytes;
-use kafka_compat::compress::{self, Codec};
+use kafka_compat::{
+    compress::{self, Codec},
+    record_headers::SCHEDULE_KEY,
+};
 use scheduler::TimerEntry;
 use storage::{
     batch::{ATTR_FIRE, ATTR_LOG_APPEND_TIME, BatchHeader, MAGIC_V2, seal_header},
     frame::{FrameError, HoldEntry},
     log::{Frame, ReadError},
     record::Record,
-    units::{Offset, TimestampMs},
+    units::{Offset, ScheduleId, TimestampMs},
 };
 use thiserror::Error;
 
@@ -25,7 +28,7 @@ pub const FIRE_BYTES_MAX: usize = 512 * 1024;
 const DROPPED: [&str; 6] = [
     "chronos-deliver-at",
     "chronos-deliver-after",
-    "chronos-schedule-key",
+    SCHEDULE_KEY,
     HEADER_DUE_AT,
     HEADER_SCHEDULE_ID,
     HEADER_CREATED_AT,
@@ -64,6 +67,8 @@ pub struct Fire {
     pub fired: Vec<TimerEntry>,
     /// Entries that did not fit; due still.
     pub left: Vec<TimerEntry>,
+    /// Schedule keys of what it settles.
+    pub keys: Vec<(Bytes, ScheduleId)>,
     /// Entries that cannot be fired.
     pub failed: Vec<(TimerEntry, FireError)>,
 }
@@ -90,6 +95,7 @@ pub fn build(
         frame: None,
         fired: Vec::with_capacity(due.len()),
         left: Vec::new(),
+        keys: Vec::new(),
         failed: Vec::new(),
     };
     let mut body = FireBody::default();
@@ -100,6 +106,9 @@ pub fn build(
         }
         match holds.read(partition, &entry) {
             Ok((hold, record)) => {
+                if let Some(Some(key)) = record.last_header(SCHEDULE_KEY) {
+                    fire.keys.push((key.clone(), hold.id));
+                }
                 body.push(&hold, &entry, record, rules);
                 fire.fired.push(entry);
             }

@@ -282,6 +282,7 @@ impl FireLoop {
         match partition.append_fire(frame, now) {
             Ok(appended) => {
                 partition.hand_emptied(fire.left);
+                partition.forget_keys(&fire.keys);
                 let dues = fire.fired.iter().map(|entry| entry.key.due).collect();
                 self.firing.insert(partition.key);
                 let partition = Arc::clone(partition);

@@ -21,6 +21,7 @@ pub mod control;
 pub mod fire;
 pub mod fire_loop;
 pub mod hold_cache;
+pub mod key_index;
 pub mod pending;
 pub mod timer;
 

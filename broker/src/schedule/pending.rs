@@ -3,18 +3,20 @@
 use std::ops::ControlFlow;
 
 use bytes::Bytes;
-use kafka_compat::records;
+use kafka_compat::{record_headers::SCHEDULE_KEY, records};
 use scheduler::{Marks, Place, StoreError, StoreOptions, TimerEntry, TimerKey, TimerStore};
 use storage::{
     batch::BatchView,
     frame::{CancelAction, CancelEntry, CancelFrame, FrameError, HoldFrame},
+    kv::KvError,
     log::{Log, ReadError},
     record::{Record, RecordIter},
     units::{DueTime, Offset, ScheduleId, TimestampMs},
 };
 use thiserror::Error;
 
-use super::{HEADER_DUE_AT, HEADER_SCHEDULE_ID};
+use super::{HEADER_DUE_AT, HEADER_SCHEDULE_ID, key_index::KeyIndex};
+use crate::partition::PartitionKey;
 
 /// Why a partition's pending records cannot be told. It stays offline then: guessing would lose or double one.
 #[derive(Debug, Error)]
@@ -28,6 +30,9 @@ pub enum PendingError {
     /// A FIRE frame whose records do not name what they settle.
     #[error("FIRE frame at offset {0} does not name what it settles")]
     Fire(Offset),
+    /// The index of schedule keys could not be written.
+    #[error("schedule keys: {0}")]
+    Keys(KvError),
     /// The timer files could not be written or read.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -43,30 +48,63 @@ impl PendingError {
     }
 }
 
+/// The schedule keys of a partition.
+#[derive(Clone, Copy, Debug)]
+pub struct KeysOf<'a> {
+    /// Of all partitions.
+    pub index: &'a KeyIndex,
+    /// Which.
+    pub partition: PartitionKey,
+}
+
+enum KeysError {
+    Frame(FrameError),
+    Index(KvError),
+}
+
+impl KeysOf<'_> {
+    /// What a HOLD has is the newest of its keys so far.
+    fn put_all(&self, hold: &HoldFrame) -> Result<(), KeysError> {
+        let mut keyed = Vec::new();
+        for (index, entry) in hold.entries.iter().enumerate() {
+            let record = hold.record(index).map_err(KeysError::Frame)?;
+            if let Some(Some(key)) = record.last_header(SCHEDULE_KEY) {
+                keyed.push((key.clone(), entry.id, entry.due));
+            }
+        }
+        let keyed = keyed.iter().map(|(key, id, due)| (&key[..], *id, *due));
+        self.index
+            .put(self.partition, keyed)
+            .map_err(KeysError::Index)
+    }
+}
+
 /// The pending records of an open log: its timer store, brought up to the log's end.
 pub fn open(
     log: &Log,
     options: StoreOptions,
+    keys: &KeysOf<'_>,
     now: TimestampMs,
 ) -> Result<TimerStore, PendingError> {
     if let Some((store, marks)) = TimerStore::open(options.clone(), log.offsets().log_end)? {
-        match replay(log, store, marks, None, now) {
+        match replay(log, store, marks, keys, None, now) {
             Err(PendingError::Store(StoreError::Damaged)) => {}
             done => return done,
         }
     }
-    rebuild(log, options, None, now)
+    rebuild(log, options, keys, None, now)
 }
 
 /// The same, from the log alone: holds below `holds_below`, where it is given, and whatever settles them.
 pub fn rebuild(
     log: &Log,
     options: StoreOptions,
+    keys: &KeysOf<'_>,
     holds_below: Option<Offset>,
     now: TimestampMs,
 ) -> Result<TimerStore, PendingError> {
     let store = TimerStore::create(options)?;
-    replay(log, store, Marks::default(), holds_below, now)
+    replay(log, store, Marks::default(), keys, holds_below, now)
 }
 
 /// Reads the hidden and FIRE frames from the marks on; what is pending may lie below the log start.
@@ -74,11 +112,13 @@ fn replay(
     log: &Log,
     store: TimerStore,
     marks: Marks,
+    keys: &KeysOf<'_>,
     holds_below: Option<Offset>,
     now: TimestampMs,
 ) -> Result<TimerStore, PendingError> {
     let mut replay = Replay {
         store,
+        keys,
         marks,
         first_kept: log.first_kept(),
         holds_below: holds_below.unwrap_or(Offset(i64::MAX)),
@@ -100,6 +140,7 @@ fn replay(
 
 struct Replay<'a> {
     store: TimerStore,
+    keys: &'a KeysOf<'a>,
     marks: Marks,
     /// Of what lies below, the HOLD is gone: it was settled, and is not in the store.
     first_kept: Offset,
@@ -125,6 +166,12 @@ impl Replay<'_> {
             }
             for entry in timers(&hold) {
                 self.store.insert(entry);
+            }
+            if hold.has_keys {
+                self.keys.put_all(&hold).map_err(|error| match error {
+                    KeysError::Frame(e) => damaged(e),
+                    KeysError::Index(e) => PendingError::Keys(e),
+                })?;
             }
         } else if let Some(cancel) = CancelFrame::parse(frame).map_err(damaged)? {
             for entry in cancel.entries {

@@ -13,11 +13,14 @@ use storage::{
     units::{DueTime, LeaderEpoch, Offset, ScheduleId, TimestampMs, TopicId},
 };
 
+use tempfile::TempDir;
+
 use super::{
     HEADER_DUE_AT, HEADER_SCHEDULE_ID, accept,
     control::{self, Asked, Change, Held, Loader, Outcome},
     fire_loop::{FireHandle, FireLoop},
-    pending,
+    key_index::KeyIndex,
+    pending::{self, KeysOf},
 };
 use crate::{
     config::{Config, load},
@@ -37,6 +40,8 @@ struct World {
     partition: Arc<Partition>,
     fire: FireHandle,
     fire_loop: FireLoop,
+    /// Schedule keys; as a page cache, it outlives a kill.
+    keys: Arc<TempDir>,
 }
 
 /// A fired record as a consumer gets it.
@@ -56,6 +61,15 @@ impl World {
     }
 
     fn open(disk: CrashDisk, now: i64, settings: &[(&str, &str)]) -> Option<Self> {
+        Self::open_with(disk, now, settings, Arc::new(TempDir::new().unwrap()))
+    }
+
+    fn open_with(
+        disk: CrashDisk,
+        now: i64,
+        settings: &[(&str, &str)],
+        keys: Arc<TempDir>,
+    ) -> Option<Self> {
         let clock = Arc::new(ManualClock::at(TimestampMs(now)));
         let broker = Config::new(load(None, &[], &[]).unwrap()).unwrap();
         let own: BTreeMap<String, String> = settings
@@ -76,14 +90,19 @@ impl World {
         .ok()?;
         let mut options = StoreOptions::new("/data/t-0/timers".into(), Arc::new(disk.clone()));
         (options.memtable_max, options.ahead_max) = (64, 16);
-        let timers = pending::open(&log, options, TimestampMs(now)).ok()?;
         let key = PartitionKey {
             topic: TopicId::from_u128(1),
             index: 0,
         };
+        let index = Arc::new(KeyIndex::open(keys.path().join("keys")).unwrap());
+        let of = KeysOf {
+            index: &index,
+            partition: key,
+        };
+        let timers = pending::open(&log, options, &of, TimestampMs(now)).ok()?;
         let metrics = Metrics::new().unwrap().topic("t");
         let epoch = LeaderEpoch(0);
-        let partition = Partition::new(key, "t".into(), log, epoch, config, metrics, timers);
+        let partition = Partition::new(key, "t".into(), log, epoch, config, metrics, timers, index);
         let partition = Arc::new(partition);
         let fire = FireHandle::default();
         fire.watch(&partition);
@@ -93,12 +112,16 @@ impl World {
             clock,
             partition,
             fire,
+            keys,
         })
     }
 
     /// The process ends; another one opens the folder.
     fn restarted(self, now: i64) -> Self {
-        Self::open(self.disk.kill(), now, &[]).unwrap()
+        let (disk, keys) = (self.disk.kill(), Arc::clone(&self.keys));
+        // RocksDB locks its folder.
+        drop(self);
+        Self::open_with(disk, now, &[], keys).unwrap()
     }
 
     /// Produces one batch: each record's headers and value.
@@ -510,6 +533,97 @@ async fn a_record_cancels_another_by_header() {
             (base + 3, "held".into())
         ]
     );
+}
+
+/// Of the records with one schedule key, the last one waits.
+#[tokio::test]
+async fn a_newer_record_of_a_schedule_key_replaces_the_one_that_waits() {
+    let mut world = World::new();
+    let keyed = |key: &str, due: i64| {
+        vec![
+            ("chronos-deliver-at", due.to_string()),
+            ("chronos-schedule-key", key.to_owned()),
+        ]
+    };
+    let send = |world: &World, headers, value: &str| {
+        let sent = world.produce(&[(headers, value)]).unwrap();
+        sent.base_offset.0
+    };
+    let first = send(&world, keyed("a", T0 + 10), "a1");
+    let other = send(&world, keyed("b", T0 + 10), "b1");
+    send(&world, vec![], "plain");
+    assert_eq!(world.pending(), 2);
+    // Not committed yet, committed, after a restart, and after a checkpoint.
+    send(&world, keyed("a", T0 + 40), "a2");
+    assert_eq!(world.pending(), 2);
+    world.tick(T0 + 10);
+    let mut world = world.restarted(T0 + 11);
+    send(&world, keyed("a", T0 + 30), "a3");
+    assert_eq!(world.pending(), 1);
+    world.tick(T0 + 12);
+    world
+        .partition
+        .checkpoint_timers(1, TimestampMs(T0 + 12))
+        .unwrap();
+    let mut world = world.restarted(T0 + 13);
+    // Twice in one batch, and one that is due at once.
+    let batch = [
+        (keyed("a", T0 + 50), "a4"),
+        (keyed("c", T0 + 50), "c1"),
+        (keyed("a", T0 + 60), "a5"),
+        (keyed("c", T0), "c now"),
+    ];
+    world.produce(&batch).unwrap();
+    assert_eq!(world.pending(), 1);
+    world.tick(T0 + 59);
+    let late = control::cancel(&world.partition, &[ScheduleId(first)], b"", world.now()).await;
+    assert_eq!(late.unwrap(), [Outcome::NotFound]);
+    world.tick(T0 + DAY);
+    // One that fired waits no more: a newer one replaces nothing.
+    send(&world, keyed("a", T0 + 2 * DAY), "a6");
+    send(
+        &world,
+        vec![("chronos-schedule-key", "a".to_owned())],
+        "a now",
+    );
+    world.tick(T0 + 3 * DAY);
+    let got: Vec<_> = world.consume().into_iter().map(|f| f.value).collect();
+    assert_eq!(got, ["plain", "b1", "c now", "a5", "a now"]);
+    assert_eq!(world.fired_ids()[1], other);
+    assert_eq!(world.pending(), 0);
+}
+
+/// The index says more than the log has, after a power loss that the log did not survive; and less, where a crash took its end.
+#[tokio::test]
+async fn what_the_key_index_says_is_checked_against_the_log() {
+    let world = World::new();
+    let keyed = |key: &str| {
+        vec![
+            ("chronos-deliver-at", (T0 + 50).to_string()),
+            ("chronos-schedule-key", key.to_owned()),
+        ]
+    };
+    world.produce(&[(vec![], "plain")]).unwrap();
+    let lost = world.disk.kill();
+    world.produce(&[(keyed("k"), "lost")]).unwrap();
+    let keys = Arc::clone(&world.keys);
+    drop(world);
+    // Another record has that id now.
+    let world = World::open_with(lost, T0, &[], keys).unwrap();
+    let id = world.produce(&[(keyed("other"), "kept")]).unwrap();
+    assert_eq!(id.base_offset, Offset(1));
+    world.produce(&[(keyed("k"), "new")]).unwrap();
+    assert_eq!(world.pending(), 2);
+    let disk = world.disk.kill();
+    drop(world);
+    // Without its index, it is read from the log again.
+    let world = World::open(disk, T0, &[]).unwrap();
+    world.produce(&[(keyed("k"), "newest")]).unwrap();
+    assert_eq!(world.pending(), 2);
+    let mut world = world.restarted(T0 + 50);
+    world.tick(T0 + 50);
+    let got: Vec<_> = world.consume().into_iter().map(|f| f.value).collect();
+    assert_eq!(got, ["plain", "kept", "newest"]);
 }
 
 /// A batch of which a part is held, sent again: before and after a restart, and when its held record has fired.

@@ -1,6 +1,7 @@
-//! The key-value store: RocksDB behind a few calls. Small, synced on every write, and every value checksummed.
+//! The key-value store: RocksDB behind a few calls. Small, synced on every write that does not ask otherwise, and every value
+//! checksummed.
 //!
-//! It keeps what is not a log: cluster metadata. A value carries its CRC32C, so that damage that RocksDB's own checks miss is
+//! It keeps what is not a log: cluster metadata, and indexes that are too large for memory. A value carries its CRC32C, so that damage that RocksDB's own checks miss is
 //! an error, never an answer. A folder that was initialised and is empty now is refused: starting anew there would forget.
 
 use std::{
@@ -92,6 +93,11 @@ impl Writes {
 }
 
 impl Kv {
+    /// Whether a store was ever made in `path`, be it gone or not.
+    pub fn was_made(path: &Path) -> bool {
+        path.join("CURRENT").exists() || path.with_file_name(MARKER).exists()
+    }
+
     /// Opens the store in `path`, or makes it where none ever was.
     pub fn open(path: &Path) -> Result<Self, KvError> {
         let io = |source| KvError::Io {
@@ -140,6 +146,16 @@ impl Kv {
         self.db
             .write_opt(writes.0, &options)
             .map_err(|e| self.store(e))
+    }
+
+    /// The same, durable only after the next [`Kv::sync`]; after a crash it and all later ones may be gone.
+    pub fn write_lazily(&self, writes: Writes) -> Result<(), KvError> {
+        self.db.write(writes.0).map_err(|e| self.store(e))
+    }
+
+    /// Makes all that was written durable.
+    pub fn sync(&self) -> Result<(), KvError> {
+        self.db.flush_wal(true).map_err(|e| self.store(e))
     }
 
     /// Keys and values from `from` up to, not including, `to`, in order.

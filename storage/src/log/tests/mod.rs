@@ -172,6 +172,7 @@ fn hold(delta: i32, value: &str) -> Hold {
             timestamp_delta: 7,
             ..record(delta, value)
         },
+        schedule_key: None,
     }
 }
 

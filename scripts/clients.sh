@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Makes the client suites ready to run, outside the checkout: a Python environment, Java's classes and jars, the Go program and
-# Node's modules, each under a hash of what it is made of. A toolchain that is missing is named: a desk skips what needs it, CI fails.
+# Makes the client suites ready to run, outside the checkout: a Python environment, Java's classes and jars, the Go program,
+# Node's modules and buf, each under a hash of what it is made of. A toolchain that is missing is named: a desk skips what needs it, CI fails.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 cache="${XDG_CACHE_HOME:-$HOME/.cache}/chronosdb/clients"
@@ -18,6 +18,10 @@ make_java() {
   find "$suites/java/src" -name "*.java" -print0 | xargs -0 javac -d "$1/classes" -cp "$1/deps/*"
 }
 make_go() { go build -C "$suites/go" -o "$1/suite" .; }
+make_buf() {
+  cp "$suites"/buf/package*.json "$1"
+  npm ci --prefix "$1" --silent --no-audit --no-fund
+}
 make_node() {
   cp "$suites"/node/package*.json "$1"
   npm ci --prefix "$1" --silent --no-audit --no-fund
@@ -40,6 +44,7 @@ prepare() { # prepare NAME TOOLS FILE...: what make_NAME makes of these files
 prepare python python3 "$suites/python/requirements.txt"
 prepare java "javac mvn" "$suites/java/pom.xml" "$suites/java/src"
 prepare go go "$suites/go"
+prepare buf "node npm" "$suites/buf/package-lock.json"
 prepare node "node npm" "$suites/node/package-lock.json"
 command -v kcat > /dev/null || missing+=("kcat: there is no kcat")
 

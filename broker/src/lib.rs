@@ -6,7 +6,7 @@
 //! | `node::follow` | 1 | opening and removing partitions | metadata images | with the node |
 //! | `schedule::fire_loop` | 1 | deadlines, firing | `FireHandle::watch`, commits, `timerfd` | shutdown |
 //! | log writer (mutex in `storage`) | per partition | the log's end, producer state | appends | topic deleted |
-//! | sync threads (in `storage`) | 2 | `fdatasync` | logs with appends | with the registry |
+//! | sync threads (in `storage`) | 2 | `fdatasync`, `syncfs` | logs with appends | with the registry |
 //! | connection reader and writer (in `kafka-compat`) | per connection | its socket | frames, answers | client leaves, shutdown |
 //! | gRPC connections (in `grpc`, by tonic) | per connection | its socket | calls, answers | client leaves, shutdown |
 //! | `node::checkpoints` | 1 | when logs are checkpointed | a timer | shutdown |

@@ -53,6 +53,11 @@ pub fn python() -> anyhow::Result<PathBuf> {
     clients("python/bin/python")
 }
 
+/// What `scripts/clients.sh` made: buf.
+pub fn buf() -> anyhow::Result<PathBuf> {
+    clients("buf/node_modules/.bin/buf")
+}
+
 /// An error says what to run; in CI it fails the test, on a desk the test names what it skips.
 fn clients(path: &str) -> anyhow::Result<PathBuf> {
     let cache = std::env::var_os("XDG_CACHE_HOME").map_or_else(

@@ -1,0 +1,142 @@
+//! The gRPC API with a stock tool, buf: its files pass lint and do not break what was released; every method is called through
+//! reflection, as somebody does who has no files.
+#![expect(clippy::print_stdout, reason = "a test says what it skips")]
+
+use std::{path::Path, process::Command, time::Duration};
+
+use compat_tests::{client, cluster::Broker, tool};
+use serde_json::{Value, json};
+
+/// buf in `proto/`, or why not: a desk without Node.js skips, CI does not.
+fn buf(args: &[&str]) -> Option<String> {
+    let buf = match tool::buf() {
+        Ok(buf) => buf,
+        Err(why) => {
+            assert!(std::env::var_os("CI").is_none(), "{why}");
+            println!("skipped: {why}");
+            return None;
+        }
+    };
+    let proto = Path::new(env!("CARGO_MANIFEST_DIR")).join("../proto");
+    let mut command = Command::new(buf);
+    command.args(args).current_dir(proto);
+    Some(tool::run(&mut command).unwrap())
+}
+
+#[test]
+fn the_files_pass_lint_and_break_nothing_that_was_released() {
+    buf(&["lint"]);
+    buf(&["breaking", "--against", "baseline.binpb"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_method_answers_through_reflection() {
+    let broker = Broker::start(&[]).unwrap();
+    client::create_topic(&broker.kafka, "t", &[]).await.unwrap();
+    let producer = client::producer(&broker.kafka, Duration::from_secs(10)).unwrap();
+    let due = tool::now_ms() + 3_600_000;
+    let mut names = Vec::new();
+    for i in 0..6 {
+        let id = client::send_held(&producer, "t", &format!("v{i}"), due)
+            .await
+            .unwrap();
+        names.push(format!("topics/t/partitions/0/scheduledMessages/{id}"));
+    }
+    let service = format!("http://{}/chronos.admin.v1.ScheduleService", broker.grpc);
+    let curl = |method: &str, body: &Value| -> Option<Value> {
+        let said = buf(&[
+            "curl",
+            "--protocol",
+            "grpc",
+            "--http2-prior-knowledge",
+            "-d",
+            &body.to_string(),
+            &format!("{service}/{method}"),
+        ])?;
+        Some(serde_json::from_str(&said).unwrap())
+    };
+    let at = json!({"topic": "t"});
+    let tomorrow = "2099-01-01T00:00:00Z";
+    let Some(listed) = curl(
+        "ListScheduledMessages",
+        &json!({"filter": at, "pageSize": 4}),
+    ) else {
+        return;
+    };
+    assert_eq!(listed["messages"].as_array().unwrap().len(), 4);
+    let ask = |method: &str, body: Value| curl(method, &body).unwrap();
+    let got = ask("GetScheduledMessage", json!({"name": names[0]}));
+    assert_eq!(got["message"]["value"], "djA=", "{got}");
+    let moved = ask(
+        "RescheduleScheduledMessage",
+        json!({"name": names[0], "deliverTime": "2027-01-01T00:00:00Z"}),
+    );
+    assert_eq!(moved["deliverTime"], "2027-01-01T00:00:00Z");
+    let cancelled = ask(
+        "CancelScheduledMessages",
+        json!({"topic": "t", "partition": 0, "scheduleIds": ["1"]}),
+    );
+    let result = &cancelled["outcomes"][0]["result"];
+    assert_eq!(*result, "CANCEL_RESULT_CANCELLED", "{cancelled}");
+    ask("DeliverScheduledMessageNow", json!({"name": names[2]}));
+    let filter = json!({"topic": "t", "deliverBefore": tomorrow});
+    let matched = ask(
+        "BatchCancelScheduledMessages",
+        json!({"filter": filter, "dryRun": true}),
+    );
+    assert!(matched["cancelled"].is_null(), "{matched}");
+    let stats = ask("GetScheduleStats", at.clone());
+    assert!(stats["pending"].as_str().is_some(), "{stats}");
+
+    // A stream without an end: the first answer is enough.
+    let methods = buf(&[
+        "curl",
+        "--http2-prior-knowledge",
+        "--protocol",
+        "grpc",
+        "--list-methods",
+        &format!("http://{}", broker.grpc),
+    ])
+    .unwrap();
+    for method in [
+        "ListScheduledMessages",
+        "GetScheduledMessage",
+        "RescheduleScheduledMessage",
+        "CancelScheduledMessages",
+        "DeliverScheduledMessageNow",
+        "BatchCancelScheduledMessages",
+        "GetScheduleStats",
+        "WatchSchedule",
+    ] {
+        let path = format!("chronos.admin.v1.ScheduleService/{method}");
+        assert!(methods.contains(&path), "{path}: {methods}");
+    }
+    let ours = methods.lines().filter(|m| m.contains("ScheduleService"));
+    assert_eq!(ours.count(), 8, "a new method wants a call here: {methods}");
+    watch(&broker);
+}
+
+/// The first answers of the stream; it ends when the broker stops.
+fn watch(broker: &Broker) {
+    let url = format!(
+        "http://{}/chronos.admin.v1.ScheduleService/WatchSchedule",
+        broker.grpc
+    );
+    let mut command = Command::new("timeout");
+    command
+        .arg("3")
+        .arg(tool::buf().unwrap())
+        .args([
+            "curl",
+            "--protocol",
+            "grpc",
+            "--http2-prior-knowledge",
+            "-d",
+        ])
+        .args([r#"{"interval": "0.1s"}"#, &url]);
+    let said = command.output().unwrap().stdout;
+    let said = String::from_utf8(said).unwrap();
+    let answers = serde_json::Deserializer::from_str(&said).into_iter::<Value>();
+    let first = answers.flatten().next().expect("an answer");
+    assert_eq!(first["pending"], "4", "{first}");
+}

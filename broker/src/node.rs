@@ -99,17 +99,11 @@ impl Node {
         };
         let metadata = Metadata::open(data_dir.path(), options).await?;
         let fire = FireHandle::default();
-        let on_sync = Arc::clone(&metrics);
         let registry = Arc::new(Registry::new(RegistryOptions {
             data_dir: Arc::clone(&data_dir),
             node_id: config.node_id,
             disk: Arc::new(RealDisk),
-            syncer: Syncer::start(
-                SYNC_THREADS,
-                Some(Arc::new(move |took| on_sync.synced(took))),
-                FileSystem::of(data_dir.path())?
-                    .map(|all| -> Arc<dyn SyncTogether> { Arc::new(all) }),
-            )?,
+            syncer: start_syncer(&data_dir, &metrics)?,
             clock: Arc::clone(&clock),
             config: live.clone(),
             fire: fire.clone(),
@@ -192,6 +186,17 @@ impl Node {
         }
         info!("stopped");
     }
+}
+
+/// The group commit of all logs.
+fn start_syncer(data_dir: &DataDir, metrics: &Arc<Metrics>) -> std::io::Result<Syncer> {
+    let on_sync = Arc::clone(metrics);
+    let together = FileSystem::of(data_dir.path())?;
+    Syncer::start(
+        SYNC_THREADS,
+        Some(Arc::new(move |took| on_sync.synced(took))),
+        together.map(|all| -> Arc<dyn SyncTogether> { Arc::new(all) }),
+    )
 }
 
 async fn admin(listener: TcpListener, broker: Arc<Broker>, stopped: watch::Receiver<bool>) {

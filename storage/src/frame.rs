@@ -211,15 +211,14 @@ impl HoldFrame {
             return 0;
         };
         let next = self.entries.get(index + 1);
-        let end = match next.filter(|next| next.block == entry.block) {
-            Some(next) => next.position,
-            None => {
-                let block = usize::try_from(entry.block)
-                    .ok()
-                    .and_then(|i| self.blocks.get(i));
-                block.map_or(0, |block| narrow(block.stored.len()))
-            }
+        let end_of_block = || {
+            let block = usize::try_from(entry.block)
+                .ok()
+                .and_then(|i| self.blocks.get(i));
+            block.map_or(0, |block| narrow(block.stored.len()))
         };
+        let next = next.filter(|next| next.block == entry.block);
+        let end = next.map_or_else(end_of_block, |next| next.position);
         end.saturating_sub(entry.position)
     }
 

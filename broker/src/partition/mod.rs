@@ -18,5 +18,5 @@ mod partition;
 mod registry;
 
 pub use held::Answered;
-pub use partition::{AppendedUnit, Partition, PartitionKey};
+pub use partition::{AppendedUnit, HeldState, Partition, PartitionKey};
 pub use registry::{Registry, RegistryOptions, Slot};

@@ -63,6 +63,15 @@ pub struct Partition {
     pub(super) keys: Arc<KeyIndex>,
 }
 
+/// What a partition needs for its held records.
+#[derive(Debug)]
+pub struct HeldState {
+    /// Those of its log that are pending.
+    pub timers: TimerStore,
+    /// Schedule keys, of all partitions.
+    pub keys: Arc<KeyIndex>,
+}
+
 impl Partition {
     /// A partition over an open log whose pending records are known.
     pub fn new(
@@ -72,8 +81,7 @@ impl Partition {
         leader_epoch: LeaderEpoch,
         config: Arc<TopicConfig>,
         metrics: TopicMetrics,
-        timers: TimerStore,
-        keys: Arc<KeyIndex>,
+        held: HeldState,
     ) -> Self {
         Self {
             key,
@@ -82,9 +90,9 @@ impl Partition {
             leader_epoch: AtomicI32::new(leader_epoch.0),
             metrics,
             config: RwLock::new(config),
-            pending: Mutex::new(Pending::new(timers)),
+            pending: Mutex::new(Pending::new(held.timers)),
             pinned_bytes: AtomicU64::new(0),
-            keys,
+            keys: held.keys,
         }
     }
 

@@ -29,7 +29,7 @@ use tracing::{error, info, warn};
 
 use super::{
     made::Made,
-    partition::{Partition, PartitionKey},
+    partition::{HeldState, Partition, PartitionKey},
 };
 use crate::{
     config::{Config, LiveConfig},
@@ -43,6 +43,9 @@ use crate::{
     telemetry::Metrics,
     topic_config::TopicConfig,
 };
+
+/// A start that replayed more timers than that writes a checkpoint of them at once.
+const REPLAYED_MAX: u64 = 4 * 1024;
 
 /// What opening partitions takes.
 #[derive(Debug)]
@@ -484,9 +487,15 @@ impl Registry {
             epoch,
             Arc::clone(config),
             o.metrics.topic(&topic.name),
-            timers,
-            Arc::clone(&o.keys),
+            HeldState {
+                timers,
+                keys: Arc::clone(&o.keys),
+            },
         ));
+        // A node that is killed again and again must not replay more each time.
+        if let Err(error) = partition.checkpoint_timers(REPLAYED_MAX, o.clock.wall()) {
+            warn!(topic = topic.name, partition = key.index, %error, "timers could not be checkpointed");
+        }
         if waiting > 0 {
             info!(
                 topic = topic.name,

@@ -64,13 +64,12 @@ impl HoldCache {
             self.bytes += known.memory();
             Some(known)
         });
-        let hold = match known.filter(|hold| !hold.is_gone()) {
-            Some(hold) => hold,
-            None => {
-                let hold = open(partition, at)?;
-                self.bytes += hold.memory();
-                hold
-            }
+        let hold = if let Some(hold) = known.filter(|hold| !hold.is_gone()) {
+            hold
+        } else {
+            let hold = open(partition, at)?;
+            self.bytes += hold.memory();
+            hold
         };
         Ok(self.young.entry(key).insert_entry(hold).into_mut())
     }

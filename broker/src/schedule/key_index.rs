@@ -5,14 +5,7 @@
 //! and the HOLD, so that what a crash left in it beyond the log's end does no harm; and what a crash took from it is read from the
 //! log again, since a checkpoint of timers is written only when the index is durable up to it.
 
-use std::{
-    path::PathBuf,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::{path::PathBuf, sync::Arc};
 
 use bytes::{Buf, BufMut};
 use parking_lot::Mutex;
@@ -20,6 +13,7 @@ use storage::{
     kv::{Kv, KvError, Writes},
     units::{DueTime, ScheduleId, TopicId},
 };
+use uuid::Uuid;
 
 use crate::partition::PartitionKey;
 
@@ -45,19 +39,11 @@ pub struct Keyed {
 impl KeyIndex {
     /// In a folder; nothing is made there yet, and what is there is opened.
     pub fn open(path: PathBuf) -> Result<Self, KvError> {
-        /// Tells indexes of one process apart, which tests have.
-        static OPENED: AtomicU64 = AtomicU64::new(0);
-        // A name, not a time: that of an earlier run must not come again.
-        let nanos = SystemTime::now().duration_since(UNIX_EPOCH);
-        let nanos = nanos.map_or(0, |since| since.as_nanos());
-        let run = u64::try_from(nanos & u128::from(u64::MAX)).unwrap_or(0)
-            ^ u64::from(std::process::id()).rotate_left(40)
-            ^ OPENED.fetch_add(1, Ordering::Relaxed);
         let store = Kv::was_made(&path).then(|| Kv::open(&path)).transpose()?;
         Ok(Self {
             store: Mutex::new(store.map(Arc::new)),
             path,
-            run,
+            run: Uuid::new_v4().as_u64_pair().1,
         })
     }
 

@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     config::{Config, load},
-    partition::{AppendedUnit, Partition, PartitionKey},
+    partition::{AppendedUnit, HeldState, Partition, PartitionKey},
     telemetry::Metrics,
     topic_config::TopicConfig,
 };
@@ -102,7 +102,11 @@ impl World {
         let timers = pending::open(&log, options, &of, TimestampMs(now)).ok()?;
         let metrics = Metrics::new().unwrap().topic("t");
         let epoch = LeaderEpoch(0);
-        let partition = Partition::new(key, "t".into(), log, epoch, config, metrics, timers, index);
+        let held = HeldState {
+            timers,
+            keys: index,
+        };
+        let partition = Partition::new(key, "t".into(), log, epoch, config, metrics, held);
         let partition = Arc::new(partition);
         let fire = FireHandle::default();
         fire.watch(&partition);

@@ -13,10 +13,13 @@ use kafka_compat::{
 };
 use parking_lot::Mutex;
 use prometheus::{
-    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
-    IntGaugeVec, Opts, Registry, TextEncoder,
+    Encoder, Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry, TextEncoder,
 };
 
+use super::{
+    register::{Register, doubling},
+    schedule_metrics::ScheduleMetrics,
+};
 use crate::schedule::accept::PendingSize;
 
 /// Topics with a label of their own; the rest share `_other`.
@@ -127,19 +130,8 @@ pub struct Metrics {
     connections: IntGauge,
     fsync_seconds: Histogram,
     log_bytes: IntGauge,
-    pinned_bytes: IntGauge,
-    pending: IntGaugeVec,
-    pending_bytes: IntGaugeVec,
-    overdue: IntGauge,
-    oldest_overdue: prometheus::Gauge,
-    timers_in_memory: IntGauge,
-    accepted: IntCounterVec,
-    delivered: IntCounterVec,
-    cancelled: IntCounterVec,
-    rescheduled: IntCounterVec,
-    fire_failed: IntCounterVec,
     refused: IntCounterVec,
-    lateness: Histogram,
+    schedule: ScheduleMetrics,
     partitions: IntGaugeVec,
     cpu_seconds: prometheus::Gauge,
     resident_bytes: IntGauge,
@@ -203,67 +195,12 @@ impl Metrics {
                 seconds.clone(),
             )?,
             log_bytes: r.gauge("chronos_log_size_bytes", "Bytes of all segments.")?,
-            pinned_bytes: r.gauge(
-                "chronos_schedule_pinned_bytes",
-                "Bytes that retention gave up, and that held records keep on the disk.",
-            )?,
-            pending: r.gauges(
-                "chronos_schedule_pending_messages",
-                "Held records not yet fired.",
-                &["topic"],
-            )?,
-            pending_bytes: r.gauges(
-                "chronos_schedule_pending_bytes",
-                "What held records not yet fired take in their HOLD frames.",
-                &["topic"],
-            )?,
-            overdue: r.gauge(
-                "chronos_schedule_overdue_messages",
-                "Held records that are due and not fired yet; at most 100,000 of a partition are counted.",
-            )?,
-            oldest_overdue: r.float(
-                "chronos_schedule_oldest_overdue_seconds",
-                "How long ago the first of those was due; 0 where there is none.",
-            )?,
-            timers_in_memory: r.gauge(
-                "chronos_schedule_timers_in_memory",
-                "Timers that memtables and look-aheads have, about 80 bytes each.",
-            )?,
-            accepted: r.counters(
-                "chronos_schedule_accepted_total",
-                "Records held.",
-                &["topic"],
-            )?,
-            delivered: r.counters(
-                "chronos_schedule_delivered_total",
-                "Held records fired and committed.",
-                &["topic"],
-            )?,
-            cancelled: r.counters(
-                "chronos_schedule_cancelled_total",
-                "Held records cancelled.",
-                &["topic"],
-            )?,
-            rescheduled: r.counters(
-                "chronos_schedule_rescheduled_total",
-                "Held records that got another due time.",
-                &["topic"],
-            )?,
-            fire_failed: r.counters(
-                "chronos_schedule_failed_total",
-                "Held records that could not be fired.",
-                &["topic"],
-            )?,
             refused: r.counters(
                 "chronos_topic_batches_refused_total",
                 "Batches refused by their records.",
                 &["topic"],
             )?,
-            lateness: r.histogram(
-                "chronos_schedule_delivery_lateness_seconds",
-                "From due to committed.",
-                seconds,
-            )?,
+            schedule: ScheduleMetrics::new(&r)?,
             partitions: r.gauges("chronos_partitions", "Partitions of this node.", &["state"])?,
             cpu_seconds: r.float("process_cpu_seconds_total", "User and system time.")?,
             resident_bytes: r.gauge("process_resident_memory_bytes", "Resident memory.")?,
@@ -302,12 +239,12 @@ impl Metrics {
             bytes_in: self.topic_bytes.with_label_values(&[&topic, "in"]),
             bytes_out: self.topic_bytes.with_label_values(&[&topic, "out"]),
             refused: self.refused.with_label_values(labels),
-            accepted: self.accepted.with_label_values(labels),
-            delivered: self.delivered.with_label_values(labels),
-            cancelled: self.cancelled.with_label_values(labels),
-            rescheduled: self.rescheduled.with_label_values(labels),
-            fire_failed: self.fire_failed.with_label_values(labels),
-            lateness: self.lateness.clone(),
+            accepted: self.schedule.accepted.with_label_values(labels),
+            delivered: self.schedule.delivered.with_label_values(labels),
+            cancelled: self.schedule.cancelled.with_label_values(labels),
+            rescheduled: self.schedule.rescheduled.with_label_values(labels),
+            fire_failed: self.schedule.fire_failed.with_label_values(labels),
+            lateness: self.schedule.lateness.clone(),
         }
     }
 
@@ -342,33 +279,10 @@ impl Metrics {
     }
 
     fn logs<'a>(&self, logs: impl Iterator<Item = LogFacts<'a>>) {
-        let gauge = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
-        let (mut bytes, mut pinned, mut overdue, mut in_memory) = (0, 0, 0, 0);
-        let mut oldest = Duration::ZERO;
-        self.pending.reset();
-        self.pending_bytes.reset();
-        for log in logs {
-            bytes += log.bytes;
-            pinned += log.pinned_bytes;
-            overdue += log.overdue;
-            in_memory += log.timers_in_memory as u64;
-            oldest = oldest.max(log.oldest_overdue);
-            if log.pending.records > 0 {
-                let label = self.label(log.topic);
-                let labels = &[label.as_str()];
-                let PendingSize { records, bytes } = log.pending;
-                self.pending.with_label_values(labels).add(gauge(records));
-                self.pending_bytes
-                    .with_label_values(labels)
-                    .add(gauge(bytes));
-            }
-        }
-        self.overdue.set(gauge(overdue));
-        self.oldest_overdue.set(oldest.as_secs_f64());
-        self.timers_in_memory.set(gauge(in_memory));
+        let logs: Vec<_> = logs.collect();
+        let bytes: u64 = logs.iter().map(|log| log.bytes).sum();
         self.log_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
-        self.pinned_bytes
-            .set(i64::try_from(pinned).unwrap_or(i64::MAX));
+        self.schedule.tell(&logs, |topic| self.label(topic));
     }
 
     fn encode(&self) -> Result<Vec<u8>, prometheus::Error> {
@@ -415,76 +329,6 @@ impl Metrics {
         }
         topics.insert(topic.to_owned());
         topic.to_owned()
-    }
-}
-
-/// Buckets from `first` on, each twice the one before.
-fn doubling(first: f64, count: usize) -> Vec<f64> {
-    std::iter::successors(Some(first), |b| Some(b * 2.0))
-        .take(count)
-        .collect()
-}
-
-struct Register<'a>(&'a Registry);
-
-impl Register<'_> {
-    fn add<C: prometheus::core::Collector + Clone + 'static>(
-        &self,
-        metric: Result<C, prometheus::Error>,
-    ) -> Result<C, prometheus::Error> {
-        let metric = metric?;
-        self.0.register(Box::new(metric.clone()))?;
-        Ok(metric)
-    }
-
-    fn float(&self, name: &str, help: &str) -> Result<prometheus::Gauge, prometheus::Error> {
-        self.add(prometheus::Gauge::new(name, help))
-    }
-
-    fn gauge(&self, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
-        self.add(IntGauge::new(name, help))
-    }
-
-    fn gauges(
-        &self,
-        name: &str,
-        help: &str,
-        labels: &[&str],
-    ) -> Result<IntGaugeVec, prometheus::Error> {
-        self.add(IntGaugeVec::new(Opts::new(name, help), labels))
-    }
-
-    fn counters(
-        &self,
-        name: &str,
-        help: &str,
-        labels: &[&str],
-    ) -> Result<IntCounterVec, prometheus::Error> {
-        self.add(IntCounterVec::new(Opts::new(name, help), labels))
-    }
-
-    fn histogram(
-        &self,
-        name: &str,
-        help: &str,
-        buckets: Vec<f64>,
-    ) -> Result<Histogram, prometheus::Error> {
-        self.add(Histogram::with_opts(
-            HistogramOpts::new(name, help).buckets(buckets),
-        ))
-    }
-
-    fn histograms(
-        &self,
-        name: &str,
-        help: &str,
-        labels: &[&str],
-        buckets: Vec<f64>,
-    ) -> Result<HistogramVec, prometheus::Error> {
-        self.add(HistogramVec::new(
-            HistogramOpts::new(name, help).buckets(buckets),
-            labels,
-        ))
     }
 }
 

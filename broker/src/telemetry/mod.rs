@@ -2,6 +2,8 @@
 
 mod logs;
 mod metrics;
+mod register;
+mod schedule_metrics;
 
 pub use logs::{LEVELS, Loggers};
 pub use metrics::{LogFacts, Metrics, TopicMetrics};

@@ -78,6 +78,10 @@ pub struct Config {
     pub flush_interval: Duration,
     /// `log.flush.offset.checkpoint.interval.ms`
     pub checkpoint_interval: Duration,
+    /// `log.scrub.interval.ms`
+    pub scrub_interval: Duration,
+    /// `log.scrub.bytes.per.second`
+    pub scrub_bytes_per_second: u64,
     /// `schedule.max.delay.ms`
     pub schedule_max_delay_ms: i64,
     /// `schedule.header.aliases`
@@ -130,6 +134,8 @@ impl Config {
             producer_id_expiration_ms: l.number("producer.id.expiration.ms")?,
             flush_interval: l.millis("flush.interval.ms")?,
             checkpoint_interval: l.millis("log.flush.offset.checkpoint.interval.ms")?,
+            scrub_interval: l.millis("log.scrub.interval.ms")?,
+            scrub_bytes_per_second: l.number("log.scrub.bytes.per.second")?,
             schedule_max_delay_ms: l.number("schedule.max.delay.ms")?,
             schedule_header_aliases: aliases(l)?,
             loaded,

@@ -65,6 +65,7 @@ fn facts(partition: &Partition, now: TimestampMs) -> LogFacts<'_> {
     LogFacts {
         topic: &partition.topic,
         bytes: partition.log().size_bytes(),
+        damaged: partition.log().damaged(),
         pinned_bytes: partition.pinned_bytes(),
         pending: partition.pending_size(),
         overdue: backlog.map_or(0, |backlog| backlog.due),

@@ -9,6 +9,7 @@
 //! | sync threads (in `storage`) | 2 | `fdatasync`, `syncfs` | logs with appends | with the registry |
 //! | connection reader and writer (in `kafka-compat`) | per connection | its socket | frames, answers | client leaves, shutdown |
 //! | gRPC connections (in `grpc`, by tonic) | per connection | its socket | calls, answers | client leaves, shutdown |
+//! | `scrub` | 1 | looking for damage | a timer | shutdown |
 //! | `node::checkpoints` | 1 | when logs are checkpointed | a timer | shutdown |
 
 pub mod api;
@@ -21,6 +22,7 @@ pub mod metadata;
 pub mod node;
 pub mod partition;
 pub mod schedule;
+pub mod scrub;
 pub mod telemetry;
 pub mod topic_config;
 pub mod wal;

@@ -34,6 +34,7 @@ use crate::{
         fire_loop::{FireHandle, FireLoop},
         key_index::KeyIndex,
     },
+    scrub,
     telemetry::{Loggers, Metrics},
 };
 
@@ -143,7 +144,7 @@ impl Node {
             stopped.clone(),
         ));
         let state = http::HttpState {
-            metrics,
+            metrics: Arc::clone(&metrics),
             registry: Arc::clone(&registry),
             clock: Arc::clone(&broker.clock),
         };
@@ -156,6 +157,12 @@ impl Node {
         tasks.spawn(checkpoints(
             Arc::clone(&registry),
             config.checkpoint_interval,
+            stopped.clone(),
+        ));
+        tasks.spawn(scrub::run(
+            Arc::clone(&registry),
+            live.clone(),
+            metrics,
             stopped.clone(),
         ));
         tasks.spawn(retention(Arc::clone(&registry), live, stopped));

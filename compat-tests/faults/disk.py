@@ -479,6 +479,8 @@ def judge_flip(broker, truth, checks=False):
 
 
 def judge_served(broker, truth, mark, checks):
+    # What lies below the checkpoint is read by the first scrub, not by the start.
+    wait_until("the first scrub", lambda: "chronos_log_scrubs_total 0" not in page(broker, "/metrics")[1])
     status, why = page(broker, "/readyz")
     # There is no other topic.
     offline = status == 503 and "-0: " in why

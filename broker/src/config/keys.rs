@@ -132,7 +132,7 @@ const I64: i64 = i64::MAX;
 pub const CODECS: [&str; 6] = ["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"];
 
 /// Every setting of the node.
-pub const KEYS: [Key; 59] = [
+pub const KEYS: [Key; 61] = [
     key(
         "node.id",
         Kind::Int(0, I32),
@@ -307,6 +307,18 @@ pub const KEYS: [Key; 59] = [
         Kind::Int(1, I32),
         "60000",
         "Logs are checkpointed this often, in milliseconds: bounds recovery.",
+    ),
+    key(
+        "log.scrub.bytes.per.second",
+        Kind::Long(0, I64),
+        "20971520",
+        "How fast logs are read again in search of damage; 0: never.",
+    ),
+    key(
+        "log.scrub.interval.ms",
+        Kind::Long(1_000, I64),
+        "604800000",
+        "All logs are read again this often, and once after the start, in search of damage (7 days).",
     ),
     key(
         "schedule.max.delay.ms",

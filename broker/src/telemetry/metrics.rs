@@ -101,6 +101,8 @@ pub struct LogFacts<'a> {
     pub topic: &'a str,
     /// Bytes of its segments.
     pub bytes: u64,
+    /// Places of them that are damaged.
+    pub damaged: usize,
     /// Those of them that only held records keep.
     pub pinned_bytes: u64,
     /// Held records not yet fired.
@@ -130,6 +132,8 @@ pub struct Metrics {
     connections: IntGauge,
     fsync_seconds: Histogram,
     log_bytes: IntGauge,
+    damaged: IntGauge,
+    scrubs: IntCounter,
     refused: IntCounterVec,
     schedule: ScheduleMetrics,
     partitions: IntGaugeVec,
@@ -200,6 +204,14 @@ impl Metrics {
                 "Batches refused by their records.",
                 &["topic"],
             )?,
+            damaged: r.gauge(
+                "chronos_log_damaged_places",
+                "Places in segments that a scrub found damaged.",
+            )?,
+            scrubs: r.counter(
+                "chronos_log_scrubs_total",
+                "Passes over all logs in search of damage.",
+            )?,
             schedule: ScheduleMetrics::new(&r)?,
             partitions: r.gauges("chronos_partitions", "Partitions of this node.", &["state"])?,
             cpu_seconds: r.float("process_cpu_seconds_total", "User and system time.")?,
@@ -253,6 +265,11 @@ impl Metrics {
         self.fsync_seconds.observe(took.as_secs_f64());
     }
 
+    /// A pass over all logs came to its end.
+    pub fn scrubbed(&self) {
+        self.scrubs.inc();
+    }
+
     /// Connections open.
     pub fn connections(&self, open: usize) {
         self.connections
@@ -280,6 +297,8 @@ impl Metrics {
 
     fn logs<'a>(&self, logs: impl Iterator<Item = LogFacts<'a>>) {
         let logs: Vec<_> = logs.collect();
+        let damaged: usize = logs.iter().map(|log| log.damaged).sum();
+        self.damaged.set(i64::try_from(damaged).unwrap_or(i64::MAX));
         let bytes: u64 = logs.iter().map(|log| log.bytes).sum();
         self.log_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
         self.schedule.tell(&logs, |topic| self.label(topic));

@@ -329,7 +329,7 @@ fn for_each_visible(
 }
 
 /// Where the committed part of a segment ends; `None` where nothing of it is committed.
-fn limit(segment: &Segment, committed: &Committed) -> Option<u64> {
+pub(super) fn limit(segment: &Segment, committed: &Committed) -> Option<u64> {
     match segment.first_offset.cmp(&committed.segment) {
         std::cmp::Ordering::Less => Some(segment.index.read().size),
         std::cmp::Ordering::Equal => Some(committed.position),
@@ -351,6 +351,13 @@ fn find(
         }
         if position >= limit {
             return Ok(None);
+        }
+        if let Some(damage) = segment.damage_at(position) {
+            if from <= damage.last {
+                return Err(corrupt(segment, damage.start, damage.why));
+            }
+            position = damage.end;
+            continue;
         }
         let header = header_at(segment, position)?;
         if header.last_offset() >= from.0 {
@@ -384,6 +391,8 @@ fn slices(
         max_bytes
     };
     let index = segment.index.read();
+    // What is damaged is an error for who asks for it, not for who asks for what is before.
+    let limit = segment.damage_after(from).map_or(limit, |at| limit.min(at));
     let mut position = from;
     while left > 0 && position < limit {
         let end = match upto {
@@ -412,7 +421,7 @@ fn slices(
 }
 
 /// A batch's header, believed only as far as it fits its segment: walking on by a damaged one would skip records.
-fn header_at(segment: &Segment, position: u64) -> Result<BatchHeader, ReadError> {
+pub(super) fn header_at(segment: &Segment, position: u64) -> Result<BatchHeader, ReadError> {
     let (size, next_offset) = {
         let index = segment.index.read();
         (index.size, index.next_offset)
@@ -435,7 +444,11 @@ fn header_at(segment: &Segment, position: u64) -> Result<BatchHeader, ReadError>
     if fits { Ok(header) } else { Err(misfit()) }
 }
 
-fn load(segment: &Segment, position: u64, header: &BatchHeader) -> Result<BatchView, ReadError> {
+pub(super) fn load(
+    segment: &Segment,
+    position: u64,
+    header: &BatchHeader,
+) -> Result<BatchView, ReadError> {
     let mut bytes = vec![0; header.total_len()];
     segment.file.read_exact_at(&mut bytes, position)?;
     let batch =
@@ -451,7 +464,7 @@ fn load(segment: &Segment, position: u64, header: &BatchHeader) -> Result<BatchV
     }
 }
 
-fn corrupt(segment: &Segment, position: u64, why: String) -> ReadError {
+pub(super) fn corrupt(segment: &Segment, position: u64, why: String) -> ReadError {
     ReadError::Corrupt {
         segment: segment.path.clone(),
         position,

@@ -337,6 +337,7 @@ fn replay(
             path: file.path.clone(),
             file: Arc::clone(&file.file),
             index: RwLock::new(index),
+            damages: RwLock::default(),
         });
         if !last && i + 1 >= known_count {
             recovered.unindexed.push(Arc::clone(&segment));

@@ -110,5 +110,6 @@ pub(super) fn create_segment(
         path,
         file,
         index: RwLock::new(SegmentIndex::empty(header.first_offset)),
+        damages: RwLock::default(),
     }))
 }

@@ -18,7 +18,7 @@ use std::{path::PathBuf, sync::Arc};
 use bytes::{Buf, BufMut};
 use parking_lot::RwLock;
 
-use super::segment_index::SegmentIndex;
+use super::{scrub::Damage, segment_index::SegmentIndex};
 use crate::{
     disk::DiskFile,
     units::{Offset, TopicId},
@@ -114,6 +114,28 @@ pub(super) struct Segment {
     pub(super) path: PathBuf,
     pub(super) file: Arc<dyn DiskFile>,
     pub(super) index: RwLock<SegmentIndex>,
+    /// What a scrub found, in the file's order.
+    pub(super) damages: RwLock<Vec<Damage>>,
+}
+
+impl Segment {
+    /// What is damaged at a position.
+    pub(super) fn damage_at(&self, position: u64) -> Option<Damage> {
+        let damages = self.damages.read();
+        let found = damages
+            .iter()
+            .find(|d| (d.start..d.end).contains(&position));
+        found.cloned()
+    }
+
+    /// Where the next damage behind a position starts.
+    pub(super) fn damage_after(&self, position: u64) -> Option<u64> {
+        let damages = self.damages.read();
+        damages
+            .iter()
+            .map(|d| d.start)
+            .find(|start| *start > position)
+    }
 }
 
 #[cfg(test)]

@@ -115,6 +115,19 @@ impl SegmentIndex {
         self.before(|e| e.relative_offset <= relative)
     }
 
+    /// Places of batches behind `position`, in order, as far as they are known.
+    pub(super) fn places_after(&self, position: u64) -> Vec<u64> {
+        let indexed = self.entries.iter().map(|entry| u64::from(entry.position));
+        let special = self.specials.iter().map(|place| u64::from(*place));
+        let mut places: Vec<u64> = indexed
+            .chain(special)
+            .filter(|place| *place > position)
+            .collect();
+        places.sort_unstable();
+        places.dedup();
+        places
+    }
+
     /// Where to start reading for the first batch with a timestamp of `timestamp` or more.
     pub(super) fn position_for_time(&self, timestamp: i64) -> u64 {
         self.before(|e| e.max_timestamp_before < timestamp)

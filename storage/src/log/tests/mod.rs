@@ -12,6 +12,7 @@ mod fixture;
 mod group_commit;
 mod model;
 mod retention;
+mod scrub;
 mod segments;
 mod synced_together;
 mod torn_tail;

@@ -175,5 +175,7 @@ proptest! {
             check(&log, &model)?;
         }
         check(&log, &model)?;
+        let found = log.scrub(&mut |_| std::ops::ControlFlow::Continue(()));
+        prop_assert!(found.is_empty(), "a scrub finds damage in a sound log: {:?}", found);
     }
 }

@@ -60,7 +60,7 @@ def crc(value):
 
 def binary():
     named = os.environ.get("CHRONOSDB_BIN")
-    for path in [named] if named else ["/tmp/bin/chronosdb", REPOSITORY / "target/debug/chronosdb"]:
+    for path in [named] if named else [REPOSITORY / "target/debug/chronosdb"]:
         if Path(path).exists():
             return str(path)
     sys.exit("no chronosdb: set CHRONOSDB_BIN")

@@ -6,7 +6,7 @@
 # A finding is written to fuzz/artifacts; put it into fuzz/seeds/TARGET when it is mended, so that it stays a test.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-targets=(frame request batch deliver_at derived_files recovery)
+targets=(frame request batch deliver_at derived_files recovery timer_files)
 host=$(rustc -vV | sed -n 's/^host: //p')
 out=${CARGO_TARGET_DIR:-$PWD/target}/fuzz
 build() {

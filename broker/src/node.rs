@@ -154,18 +154,14 @@ impl Node {
                 error!(%error, "the HTTP listener ended");
             }
         });
-        tasks.spawn(checkpoints(
-            Arc::clone(&registry),
-            config.checkpoint_interval,
-            stopped.clone(),
-        ));
-        tasks.spawn(scrub::run(
-            Arc::clone(&registry),
-            live.clone(),
+        maintain(
+            &mut tasks,
+            &registry,
+            &live,
             metrics,
-            stopped.clone(),
-        ));
-        tasks.spawn(retention(Arc::clone(&registry), live, stopped));
+            config.checkpoint_interval,
+            &stopped,
+        );
         let reconcile = tokio::spawn(follow(Arc::clone(&registry), metadata.clone()));
         Ok(Self {
             kafka: kafka_at,
@@ -253,6 +249,21 @@ async fn follow(registry: Arc<Registry>, metadata: Metadata) {
             return;
         }
     }
+}
+
+/// The tasks that look after logs.
+fn maintain(
+    tasks: &mut JoinSet<()>,
+    registry: &Arc<Registry>,
+    live: &LiveConfig,
+    metrics: Arc<Metrics>,
+    checkpoint_every: Duration,
+    stopped: &watch::Receiver<bool>,
+) {
+    let (registry, stopped) = (|| Arc::clone(registry), || stopped.clone());
+    tasks.spawn(checkpoints(registry(), checkpoint_every, stopped()));
+    tasks.spawn(scrub::run(registry(), live.clone(), metrics, stopped()));
+    tasks.spawn(retention(registry(), live.clone(), stopped()));
 }
 
 /// All logs every `log.flush.offset.checkpoint.interval.ms`, a busy one more often: a start after a crash reads what is newer.

@@ -82,12 +82,20 @@ impl Pace {
         let due = Duration::from_micros(self.bytes.saturating_mul(1_000_000) / self.rate.max(1));
         let ahead = due.saturating_sub(self.since.elapsed());
         if ahead > NAP {
-            std::thread::sleep(NAP);
+            nap();
         } else if ahead.is_zero() && due + NAP < self.since.elapsed() {
             // What was not read in time is not made up for in a burst.
             (self.since, self.bytes) = (now(), 0);
         }
     }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a thread for blocking work, which has nothing else to do"
+)]
+fn nap() {
+    std::thread::sleep(NAP);
 }
 
 #[expect(

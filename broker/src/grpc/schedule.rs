@@ -135,8 +135,9 @@ impl Service {
         if let Change::MoveTo(due) = change
             && due.0.saturating_sub(now.0) > max_delay
         {
-            let why = format!("it lies beyond schedule.max.delay.ms, which is {max_delay}");
-            return Err(invalid("deliver_time", why));
+            let why =
+                format!("deliver_time lies beyond schedule.max.delay.ms, which is {max_delay}");
+            return Err(status(Code::InvalidArgument, "TOO_FAR", why));
         }
         let fire = self.broker.fire.clone();
         // In a task of its own: a client that leaves must not keep the fire loop from hearing of what was appended.

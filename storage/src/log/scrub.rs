@@ -10,7 +10,10 @@ use super::{
     read::{corrupt, header_at, limit, load},
     segment::{SEGMENT_HEADER_LEN, Segment},
 };
-use crate::{batch::HEADER_LEN, units::Offset};
+use crate::{
+    batch::{BatchHeader, HEADER_LEN},
+    units::Offset,
+};
 
 /// Bytes of a segment that are no sound batches.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,7 +84,7 @@ fn scrub_segment(
     let mut unit = next;
     while position < limit {
         let header = header_at(segment, position);
-        pace(header.as_ref().map_or(HEADER_LEN, |h| h.total_len()))?;
+        pace(header.as_ref().map_or(HEADER_LEN, BatchHeader::total_len))?;
         let batch = header.and_then(|header| {
             load(segment, position, &header)?;
             // The base offset is under no checksum. Of a unit, the frames behind the HOLD lie in its offsets.

@@ -16,3 +16,4 @@ python3 -B compat-tests/faults/power_loss.py --cycles 200 --seed "$CHRONOS_SEED"
 python3 -B compat-tests/faults/disk.py --seed "$CHRONOS_SEED"
 python3 -B compat-tests/faults/malformed.py --seed "$CHRONOS_SEED"
 python3 -B compat-tests/faults/connections.py
+python3 -B compat-tests/faults/fire_kill.py --seed "$CHRONOS_SEED"

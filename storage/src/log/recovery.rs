@@ -71,6 +71,7 @@ pub(super) fn recover(options: &LogOptions) -> Result<(Recovered, RecoveryReport
     let begins = LogStart::read(disk, &options.dir);
     retention::sweep(disk, &options.dir, begins).map_err(io_at(&options.dir))?;
     let (mut files, half_made) = open_files(options)?;
+    check_front(disk, &options.dir, begins, &files)?;
     let mut report = RecoveryReport::default();
     if files.is_empty() {
         let header = SegmentHeader {
@@ -114,6 +115,32 @@ pub(super) fn recover(options: &LogOptions) -> Result<(Recovered, RecoveryReport
               log_end = recovered.next_offset.0, "log recovered");
     }
     Ok((recovered, report))
+}
+
+/// Retention and DeleteRecords write down where the log begins before they take segments from its front: one that is gone without that
+/// was lost.
+fn check_front(
+    disk: &dyn Disk,
+    dir: &Path,
+    begins: Option<LogStart>,
+    files: &[SegmentFile],
+) -> Result<(), OpenError> {
+    let Some(first) = files.first() else {
+        return Ok(());
+    };
+    let expected = match begins {
+        Some(begins) => begins.first_segment,
+        None if LogStart::is_there(disk, dir) => return Ok(()),
+        None => 0,
+    };
+    if first.header.first_offset.0 <= expected {
+        return Ok(());
+    }
+    let why = format!(
+        "it is the first segment, and begins at {}: those from {expected} on are missing, and were not taken by retention",
+        first.header.first_offset
+    );
+    Err(corrupt(&first.path, 0, why))
 }
 
 /// What lies below the log start stays unread, also where a pending record keeps its segment.

@@ -69,6 +69,11 @@ pub(super) struct LogStart {
 }
 
 impl LogStart {
+    /// Whether the log was ever told, be it readable or not.
+    pub(super) fn is_there(disk: &dyn Disk, dir: &std::path::Path) -> bool {
+        disk.exists(&dir.join(FILE))
+    }
+
     /// What the log was told last; `None` where it still has its first record, or the file is damaged.
     pub(super) fn read(disk: &dyn Disk, dir: &std::path::Path) -> Option<Self> {
         let path = dir.join(FILE);

@@ -263,3 +263,24 @@ fn a_sync_after_so_many_messages() {
     append(&log, plain(1, &["e"]));
     assert_eq!(log.offsets().high_watermark, Offset(5));
 }
+
+/// Segments that go from the front otherwise are a loss, not a beginning.
+#[test]
+fn a_front_that_nobody_took_is_damage() {
+    let disk = empty_disk();
+    let config = LogConfig {
+        segment_bytes: 200,
+        ..LogConfig::default()
+    };
+    let (log, _) = try_open(&disk, config).unwrap();
+    for _ in 0..6 {
+        append(&log, plain(1, &["a", "b", "c"]));
+    }
+    log.close(NOW_MS).unwrap();
+    let segments = disk.list(&dir().join("segments")).unwrap();
+    assert!(segments.len() > 2);
+    disk.lose(&segment_path(0)).unwrap();
+    let failed = try_open(&disk, config).unwrap_err().to_string();
+    assert!(failed.contains("are missing"), "{failed}");
+    assert!(failed.contains("from 0 on"), "{failed}");
+}

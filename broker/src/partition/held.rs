@@ -511,12 +511,17 @@ impl Partition {
             due: DueTime(0),
             id: ScheduleId(0),
         };
-        let pending = self.pending.lock();
+        let mut pending = self.pending.lock();
+        let next = pending.timers.next_deadline()?;
         let mut backlog = Backlog {
             due: pending.in_hand.len() as u64,
             since: pending.in_hand.first().map(|entry| entry.key.due),
             timers_in_memory: pending.timers.in_memory() + pending.in_hand.len(),
         };
+        // What is read ahead tells that nothing is due; a scan opens the runs.
+        if next.is_none_or(|next| next.0 > now.0) {
+            return Ok(backlog);
+        }
         pending
             .timers
             .for_each(from, DueTime(now.0 + 1), &mut |entry| {

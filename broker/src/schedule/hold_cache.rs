@@ -14,7 +14,7 @@ use super::fire::FireError;
 use crate::partition::{Partition, PartitionKey};
 
 /// What is kept, in bytes, at most.
-const BYTES_MAX: usize = 16 << 20;
+const BYTES_MAX: usize = 8 << 20;
 
 type Key = (PartitionKey, Offset);
 

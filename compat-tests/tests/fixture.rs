@@ -15,7 +15,9 @@ use rdkafka::{
     producer::FutureRecord,
 };
 
-const RELEASES: [&str; 3] = ["v0.1.0", "v0.1.0-data-plane", "v0.1.0-timers"];
+const RELEASES: [&str; 4] = ["v0.1.0", "v0.1.0-data-plane", "v0.1.0-timers", WITH_KEYS];
+/// The first that knew schedule keys; it has timer files of version 2.
+const WITH_KEYS: &str = "v0.1.0-keys";
 /// The year 2100: this one waits in every run of this test.
 const FAR: i64 = 4_102_444_800_000;
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -40,10 +42,28 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
+/// Holds a record under the one schedule key there is.
+async fn send_keyed(kafka: &str, value: &str) {
+    let producer = client::producer(kafka, PATIENCE).unwrap();
+    let due = FAR.to_string();
+    let header = |key, value| Header {
+        key,
+        value: Some(value),
+    };
+    let headers = OwnedHeaders::new()
+        .insert(header("chronos-deliver-at", due.as_str()))
+        .insert(header("chronos-schedule-key", "the key"));
+    let record = FutureRecord::<(), _>::to("keyed")
+        .partition(0)
+        .payload(value)
+        .headers(headers);
+    producer.send(record, PATIENCE).await.unwrap();
+}
+
 /// Plain records, one that fired, one that waits, one that was cancelled, a topic that grew and one that was deleted.
 async fn write(release: &str) {
     let mut broker = Broker::start(&SETTINGS).unwrap();
-    for topic in ["plain", "held", "gone"] {
+    for topic in ["plain", "held", "gone", "keyed"] {
         client::create_topic(&broker.kafka, topic, &[("max.message.bytes", "100000")])
             .await
             .unwrap();
@@ -80,6 +100,9 @@ async fn write(release: &str) {
         .partition(0)
         .headers(cancel);
     producer.send(record, PATIENCE).await.unwrap();
+    for value in ["replaced", "waits"] {
+        send_keyed(&broker.kafka, value).await;
+    }
     client::delete_topic(&broker.kafka, "gone").await.unwrap();
     broker.stop().unwrap();
     let to = folder(release);
@@ -109,6 +132,13 @@ async fn data_of_every_release_is_opened_and_is_what_it_was() {
             let (_, page) = tool::http_get(&broker.http, "/metrics").unwrap();
             let waiting = "chronos_schedule_pending_messages{topic=\"held\"} 1";
             assert!(page.contains(waiting), "{release}: {page}");
+            if release == WITH_KEYS {
+                // The newer one takes the place of the one that waits, whoever wrote it down.
+                send_keyed(&broker.kafka, "newer").await;
+                let (_, page) = tool::http_get(&broker.http, "/metrics").unwrap();
+                let waiting = "chronos_schedule_pending_messages{topic=\"keyed\"} 1";
+                assert!(page.contains(waiting), "{page}");
+            }
             broker.kill().unwrap();
             broker.restart().unwrap();
         }

@@ -156,20 +156,25 @@ impl Syncer {
     }
 }
 
+/// What a thread does next.
+enum Work {
+    One(Request),
+    /// Together; [`Waiting::together`] is set until that is done, whatever became of the logs meanwhile.
+    All(Vec<Request>, Arc<dyn SyncTogether>),
+}
+
 fn run(queue: &Queue) {
-    while let Some(requests) = next(queue) {
-        let logs: Vec<(Arc<Log>, u64)> = requests
-            .into_iter()
-            .filter_map(|(log, request)| Some((log.upgrade()?, request)))
-            .collect();
-        match (logs.as_slice(), &queue.together) {
-            ([], _) => {}
-            ([(log, request)], _) => sync_one(queue, log, *request),
-            (logs, Some(together)) => sync_all(queue, logs, &**together),
-            (logs, None) => {
-                for (log, request) in logs {
-                    sync_one(queue, log, *request);
+    let upgraded = |(log, request): Request| Some((log.upgrade()?, request));
+    while let Some(work) = next(queue) {
+        match work {
+            Work::One(request) => {
+                if let Some((log, request)) = upgraded(request) {
+                    sync_one(queue, &log, request);
                 }
+            }
+            Work::All(requests, together) => {
+                let logs: Vec<_> = requests.into_iter().filter_map(upgraded).collect();
+                sync_all(queue, &logs, &*together);
             }
         }
     }
@@ -222,8 +227,8 @@ impl Queue {
     }
 }
 
-/// The next log to sync, or several to sync together; `None` when the threads end.
-fn next(queue: &Queue) -> Option<Vec<Request>> {
+/// What is to be synced next; `None` when the threads end.
+fn next(queue: &Queue) -> Option<Work> {
     let mut waiting = queue.waiting.lock();
     loop {
         if waiting.stop {
@@ -234,16 +239,21 @@ fn next(queue: &Queue) -> Option<Vec<Request>> {
             let (_, request) = waiting.later.swap_remove(i);
             waiting.now.push_back(request);
         }
-        let is_worth = waiting.costs.prefers_all(waiting.now.len(), now)
-            && queue.together.as_ref().is_some_and(|all| all.is_quiet());
-        // While all are synced the next round gathers.
-        let gathers = is_worth && waiting.together;
-        if is_worth && !gathers {
-            waiting.together = true;
-            return Some(waiting.now.drain(..).collect());
-        }
-        if !gathers && let Some(request) = waiting.now.pop_front() {
-            return Some(vec![request]);
+        let is_cheaper = waiting.costs.prefers_all(waiting.now.len(), now);
+        let together = queue.together.as_ref();
+        match together.filter(|all| is_cheaper && all.is_quiet()) {
+            // The next round gathers.
+            Some(_) if waiting.together => {}
+            Some(all) => {
+                waiting.together = true;
+                let requests = waiting.now.drain(..).collect();
+                return Some(Work::All(requests, Arc::clone(all)));
+            }
+            None => {
+                if let Some(request) = waiting.now.pop_front() {
+                    return Some(Work::One(request));
+                }
+            }
         }
         match waiting.later.iter().map(|(at, _)| *at).min() {
             Some(at) => {

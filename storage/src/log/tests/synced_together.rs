@@ -41,6 +41,8 @@ impl SyncTogether for All {
 
 struct Node {
     disk: CrashDisk,
+    hooked: Arc<Hooked>,
+    syncer: Syncer,
     logs: Vec<Arc<Log>>,
     all: Arc<All>,
     /// Syncs of single files.
@@ -51,6 +53,17 @@ struct Node {
 
 fn dir_of(log: i32) -> PathBuf {
     PathBuf::from(format!("/data/t-{log}"))
+}
+
+fn open_in(disk: &CrashDisk, hooked: &Arc<Hooked>, syncer: &Syncer, log: i32) -> Arc<Log> {
+    let options = LogOptions {
+        dir: dir_of(log),
+        partition: log,
+        disk: Arc::clone(hooked) as _,
+        syncer: syncer.clone(),
+        ..options(disk, LogConfig::default())
+    };
+    Log::open(options).unwrap().0
 }
 
 /// Logs with one sync thread; log 3's own sync fails where `fails`, as the sync of all does. The sync of log 0 hangs once armed.
@@ -88,20 +101,14 @@ fn node(fails: bool) -> Node {
     });
     let together: Arc<dyn SyncTogether> = Arc::clone(&all) as _;
     let syncer = Syncer::start(1, None, Some(together)).unwrap();
-    let open = |log| {
-        let options = LogOptions {
-            dir: dir_of(log),
-            partition: log,
-            disk: Arc::clone(&hooked) as _,
-            syncer: syncer.clone(),
-            ..options(&disk, LogConfig::default())
-        };
-        Log::open(options).unwrap().0
-    };
-    let logs = (0..LOGS).map(open).collect();
+    let logs = (0..LOGS)
+        .map(|log| open_in(&disk, &hooked, &syncer, log))
+        .collect();
     opened.store(true, Ordering::SeqCst);
     Node {
         disk,
+        hooked,
+        syncer,
         logs,
         all,
         alone,
@@ -113,6 +120,12 @@ fn node(fails: bool) -> Node {
 impl Node {
     /// Appends to each log while the thread hangs in the sync of log 0: the others wait together.
     fn append_to_all(&self) {
+        self.append_to_hanging();
+        self.gate.open();
+    }
+
+    /// The same; the thread goes on hanging.
+    fn append_to_hanging(&self) {
         self.gate.shut();
         self.armed.store(true, Ordering::SeqCst);
         for log in &self.logs {
@@ -124,7 +137,10 @@ impl Node {
                 self.gate.reached.load(Ordering::SeqCst)
             });
         }
-        self.gate.open();
+    }
+
+    fn open(&self, log: i32) -> Arc<Log> {
+        open_in(&self.disk, &self.hooked, &self.syncer, log)
     }
 
     fn committed(&self) -> Vec<i64> {
@@ -155,6 +171,25 @@ fn one_sync_of_all_commits_what_several_logs_appended() {
         let (after, _) = Log::open(after).unwrap();
         assert_eq!(ends(&after), ends(log), "what was committed is durable");
     }
+}
+
+/// Topics are deleted while their logs wait: the next round is not kept waiting by a sync of all that had nothing left to do.
+#[test]
+fn logs_that_are_dropped_while_they_wait_hold_nobody_up() {
+    let mut node = node(false);
+    node.append_to_hanging();
+    let dropped: Vec<_> = node.logs.drain(1..).collect();
+    let gone: Vec<_> = dropped.iter().map(Arc::downgrade).collect();
+    drop(dropped);
+    assert!(gone.iter().all(|log| log.upgrade().is_none()));
+    node.gate.open();
+    until("the commit of log 0", || node.committed() == [1]);
+    let more: Vec<_> = (0..LOGS).map(|n| node.open(LOGS + n)).collect();
+    node.logs.extend(more);
+    node.append_to_all();
+    until("the others' commit", || {
+        node.committed()[1..].iter().all(|end| *end == 1)
+    });
 }
 
 #[test]

@@ -15,7 +15,7 @@ fuzz_target!(|data: &[u8]| {
             headers: vec![(name.into(), Some(Bytes::copy_from_slice(data)))],
             ..Record::default()
         };
-        if let Ok(Some(due)) = due_time(&record, NOW_MS, MAX_DELAY_MS) {
+        if let Ok(Some(due)) = due_time(&record, &[], NOW_MS, MAX_DELAY_MS) {
             assert!(due.0 <= NOW_MS + MAX_DELAY_MS, "{due:?} is too far");
         }
     }

@@ -178,7 +178,16 @@ async fn a_process_that_stood_still_fires_each_once_and_none_early() {
         let pid = broker.pid().to_string();
         tool::run(Command::new("kill").args([name, &pid])).unwrap();
     };
-    tokio::time::sleep(Duration::from_millis(2_500)).await;
+    // Stopped while it fires.
+    tool::eventually(PATIENCE, || {
+        let (_, page) = tool::http_get(&broker.http, "/metrics")?;
+        let fired = "chronos_schedule_delivered_total{topic=\"still\"} ";
+        let count = page.lines().find_map(|line| line.strip_prefix(fired));
+        ensure!(count.is_some_and(|count| count != "0"), "nothing fired");
+        Ok(())
+    })
+    .await
+    .unwrap();
     signal("-STOP");
     tokio::time::sleep(Duration::from_millis(stopped_for.unsigned_abs())).await;
     signal("-CONT");

@@ -2,6 +2,7 @@
 //! its bytes replaced, or all. With `sealed`, a JSON file gets the checksum that fits.
 #![no_main]
 
+use chronosdb_fuzz::crc32c;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
@@ -26,15 +27,3 @@ fuzz_target!(|data: &[u8]| {
     }
     chronosdb_fuzz::use_log(&files);
 });
-
-/// Bit by bit: the files are small.
-fn crc32c(bytes: &[u8]) -> u32 {
-    let mut crc = u32::MAX;
-    for byte in bytes {
-        crc ^= u32::from(*byte);
-        for _ in 0..8 {
-            crc = if crc & 1 == 1 { (crc >> 1) ^ 0x82f6_3b78 } else { crc >> 1 };
-        }
-    }
-    !crc
-}

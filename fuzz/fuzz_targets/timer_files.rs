@@ -4,6 +4,7 @@
 
 use std::{collections::BTreeMap, path::{Path, PathBuf}, sync::{Arc, LazyLock}};
 
+use chronosdb_fuzz::crc32c;
 use libfuzzer_sys::fuzz_target;
 use scheduler::{Marks, Place, StoreOptions, TimerEntry, TimerKey, TimerStore};
 use storage::{
@@ -96,15 +97,4 @@ fn seal(path: &Path, file: &mut [u8]) {
     } else if let Some((body, crc)) = file.split_last_chunk_mut::<4>() {
         *crc = crc32c(body).to_be_bytes();
     }
-}
-
-fn crc32c(bytes: &[u8]) -> u32 {
-    let mut crc = u32::MAX;
-    for byte in bytes {
-        crc ^= u32::from(*byte);
-        for _ in 0..8 {
-            crc = if crc & 1 == 1 { (crc >> 1) ^ 0x82f6_3b78 } else { crc >> 1 };
-        }
-    }
-    !crc
 }

@@ -146,3 +146,15 @@ fn append_any(log: &Log) {
     };
     let _ = log.append(unit, LeaderEpoch(1), NOW_MS);
 }
+
+/// CRC32C, bit by bit: the files are small.
+pub fn crc32c(bytes: &[u8]) -> u32 {
+    let mut crc = u32::MAX;
+    for byte in bytes {
+        crc ^= u32::from(*byte);
+        for _ in 0..8 {
+            crc = if crc & 1 == 1 { (crc >> 1) ^ 0x82f6_3b78 } else { crc >> 1 };
+        }
+    }
+    !crc
+}

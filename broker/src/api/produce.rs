@@ -40,7 +40,7 @@ use super::{
 use crate::{
     metadata::{PartitionState, Topic},
     partition::{AppendedUnit, Partition},
-    schedule::accept::{self, PendingSize},
+    schedule::accept::{self, Accepted},
     topic_config::TopicConfig,
 };
 
@@ -181,7 +181,7 @@ fn append(
     let count = checked.batch.header.records_count;
     let accepted = accept::accept(checked);
     let held = accepted.held();
-    if let Some(why) = over_the_limit(broker, topic, &config, held)
+    if let Some(why) = over_the_limit(broker, topic, &config, &accepted)
         && !partition.log().has(accepted.original())
     {
         partition.metrics.refused();
@@ -194,8 +194,8 @@ fn append(
         Ok(appended) => {
             let is_new = appended.duplicate_of.is_none();
             if is_new {
-                partition.metrics.produced(count, bytes, held.records);
-                if held.records > 0 || cancels {
+                partition.metrics.produced(count, bytes, held);
+                if held > 0 || cancels {
                     broker.fire.watch(&partition);
                 }
             }
@@ -229,13 +229,13 @@ fn over_the_limit(
     broker: &Broker,
     topic: &Topic,
     config: &TopicConfig,
-    held: PendingSize,
+    accepted: &Accepted,
 ) -> Option<String> {
     let (records, bytes) = (config.max_pending_records, config.max_pending_bytes);
-    if held.records == 0 || (records.is_none() && bytes.is_none()) {
+    if accepted.held() == 0 || (records.is_none() && bytes.is_none()) {
         return None;
     }
-    let after = broker.registry.pending_size(topic.id) + held;
+    let after = broker.registry.pending_size(topic.id) + accepted.held_size();
     let limits = [
         (
             "chronos.schedule.max.pending.records",

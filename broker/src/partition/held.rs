@@ -119,7 +119,7 @@ impl Pending {
         let mut found = Vec::new();
         for (id, hold_due) in asked {
             let located = self.locate(*id, *hold_due);
-            found.extend(located.map_err(|e| AppendError::Io(io::Error::other(e)))?);
+            found.extend(located.map_err(refused)?);
         }
         Ok(found)
     }
@@ -174,6 +174,11 @@ impl Pending {
             self.timers.insert(entry);
         }
     }
+}
+
+/// What is held could not be looked up: nothing is appended.
+fn refused(error: impl std::error::Error + Send + Sync + 'static) -> AppendError {
+    AppendError::Io(io::Error::other(error))
 }
 
 impl Partition {
@@ -414,7 +419,7 @@ impl Partition {
             return Ok(Vec::new());
         }
         let dues = hold_dues(self.log(), ids);
-        dues.map_err(|e| AppendError::Io(io::Error::other(e)))
+        dues.map_err(refused)
     }
 
     /// What waits under these schedule keys: the index's word, if the timers and the HOLD agree.
@@ -423,21 +428,20 @@ impl Partition {
         pending: &Pending,
         keys: &[Bytes],
     ) -> Result<Vec<(TimerKey, Place)>, AppendError> {
-        let failed = |e: ControlError| AppendError::Io(io::Error::other(e));
         let mut waiting = Vec::new();
         let mut loader = Loader::new(self);
         for key in keys {
             let keyed = self.keys.get(self.key, key);
-            let keyed = keyed.map_err(|e| AppendError::Io(io::Error::other(e)))?;
+            let keyed = keyed.map_err(refused)?;
             let Some(keyed) = keyed else { continue };
             let located = pending.locate(keyed.id, keyed.due);
-            let Some((at, place)) = located.map_err(|e| failed(e.into()))? else {
+            let Some((at, place)) = located.map_err(refused)? else {
                 continue;
             };
             // An id of an earlier run may have been lost with the log's end, and given to another record since.
             let agrees = keyed.is_of_this_run || {
                 let entry = TimerEntry { key: at, place };
-                let held = loader.load(&entry).map_err(failed)?;
+                let held = loader.load(&entry).map_err(refused)?;
                 held.is_some_and(|held| {
                     held.record.last_header(SCHEDULE_KEY) == Some(&Some(key.clone()))
                 })

@@ -52,15 +52,24 @@ enum Whole {
 }
 
 impl Accepted {
-    /// What it holds.
-    pub fn held(&self) -> PendingSize {
-        let holds = match &self.whole {
-            Whole::Batch(_) => return PendingSize::default(),
+    fn holds(&self) -> &[Hold] {
+        match &self.whole {
+            Whole::Batch(_) => &[],
             Whole::Split { holds, .. } => holds,
-        };
+        }
+    }
+
+    /// Records held.
+    pub fn held(&self) -> u64 {
+        self.holds().len() as u64
+    }
+
+    /// What they will take.
+    pub fn held_size(&self) -> PendingSize {
         PendingSize {
-            records: holds.len() as u64,
-            bytes: holds
+            records: self.held(),
+            bytes: self
+                .holds()
                 .iter()
                 .map(|hold| hold.record.encoded_len() as u64)
                 .sum(),
@@ -69,12 +78,8 @@ impl Accepted {
 
     /// The schedule keys of what it holds: each with the record's place in the batch, and its due time.
     pub fn held_keys(&self) -> Vec<(Bytes, i32, DueTime)> {
-        let holds = match &self.whole {
-            Whole::Batch(_) => &[][..],
-            Whole::Split { holds, .. } => holds,
-        };
         let keyed = |hold: &Hold| Some((hold.schedule_key.clone()?, hold.offset_delta, hold.due));
-        holds.iter().filter_map(keyed).collect()
+        self.holds().iter().filter_map(keyed).collect()
     }
 
     /// The header that the producer sent.

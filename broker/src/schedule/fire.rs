@@ -63,6 +63,8 @@ impl FireError {
 pub struct Fire {
     /// The frame to append; `None` where no entry could be read.
     pub frame: Option<Frame>,
+    /// Bytes of its records, uncompressed.
+    pub plain_bytes: usize,
     /// What it settles, in order.
     pub fired: Vec<TimerEntry>,
     /// Entries that did not fit; due still.
@@ -93,6 +95,7 @@ pub fn build(
 ) -> Fire {
     let mut fire = Fire {
         frame: None,
+        plain_bytes: 0,
         fired: Vec::with_capacity(due.len()),
         left: Vec::new(),
         keys: Vec::new(),
@@ -115,6 +118,7 @@ pub fn build(
             Err(error) => fire.failed.push((entry, error)),
         }
     }
+    fire.plain_bytes = body.bytes.len();
     fire.frame = body.into_frame(rules);
     fire
 }

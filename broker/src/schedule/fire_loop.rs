@@ -278,7 +278,7 @@ impl FireLoop {
             partition.hand_emptied(fire.left);
             return true;
         };
-        self.record_bytes = frame.body.len() / fire.fired.len().max(1);
+        self.record_bytes = fire.plain_bytes / fire.fired.len().max(1);
         match partition.append_fire(frame, now) {
             Ok(appended) => {
                 partition.hand_emptied(fire.left);

@@ -36,10 +36,7 @@ impl HoldCache {
     ) -> Result<(HoldEntry, Record), FireError> {
         let at = entry.place.hold;
         let index = entry.place.index as usize;
-        let failed = |error| match error {
-            HoldReadError::Io(error) => FireError::Read(at, ReadError::Io(error)),
-            HoldReadError::Frame(error) => FireError::Damaged(at, error),
-        };
+        let failed = |error| failed(at, error);
         let hold = self.hold(partition, at)?;
         let before = hold.memory();
         let held = hold.entry(index).map_err(failed)?;
@@ -79,9 +76,13 @@ fn open(partition: &Partition, at: Offset) -> Result<StoredHold, FireError> {
     let frame = partition.log().frame_at(at);
     let frame = frame.map_err(|e| FireError::Read(at, e))?;
     let hold = StoredHold::open(frame.ok_or(FireError::NoHold(at))?);
-    match hold {
-        Ok(hold) => hold.ok_or(FireError::NoHold(at)),
-        Err(HoldReadError::Io(error)) => Err(FireError::Read(at, ReadError::Io(error))),
-        Err(HoldReadError::Frame(error)) => Err(FireError::Damaged(at, error)),
+    hold.map_err(|error| failed(at, error))?
+        .ok_or(FireError::NoHold(at))
+}
+
+fn failed(at: Offset, error: HoldReadError) -> FireError {
+    match error {
+        HoldReadError::Io(error) => FireError::Read(at, ReadError::Io(error)),
+        HoldReadError::Frame(error) => FireError::Damaged(at, error),
     }
 }

@@ -57,17 +57,13 @@ pub struct KeysOf<'a> {
     pub partition: PartitionKey,
 }
 
-enum KeysError {
-    Frame(FrameError),
-    Index(KvError),
-}
-
 impl KeysOf<'_> {
     /// What a HOLD has is the newest of its keys so far.
-    fn put_all(&self, hold: &HoldFrame) -> Result<(), KeysError> {
+    fn put_all(&self, hold: &HoldFrame) -> Result<(), PendingError> {
         let mut keyed = Vec::new();
         for (index, entry) in hold.entries.iter().enumerate() {
-            let record = hold.record(index).map_err(KeysError::Frame)?;
+            let record = hold.record(index);
+            let record = record.map_err(|e| PendingError::Frame(hold.base_offset, e))?;
             if let Some(Some(key)) = record.last_header(SCHEDULE_KEY) {
                 keyed.push((key.clone(), entry.id, entry.due));
             }
@@ -75,7 +71,7 @@ impl KeysOf<'_> {
         let keyed = keyed.iter().map(|(key, id, due)| (&key[..], *id, *due));
         self.index
             .put(self.partition, keyed)
-            .map_err(KeysError::Index)
+            .map_err(PendingError::Keys)
     }
 }
 
@@ -168,10 +164,7 @@ impl Replay<'_> {
                 self.store.insert(entry);
             }
             if hold.has_keys {
-                self.keys.put_all(&hold).map_err(|error| match error {
-                    KeysError::Frame(e) => damaged(e),
-                    KeysError::Index(e) => PendingError::Keys(e),
-                })?;
+                self.keys.put_all(&hold)?;
             }
         } else if let Some(cancel) = CancelFrame::parse(frame).map_err(damaged)? {
             for entry in cancel.entries {

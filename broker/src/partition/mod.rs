@@ -16,7 +16,8 @@ mod made;
 )]
 mod partition;
 mod registry;
+mod requests;
 
-pub use held::Answered;
 pub use partition::{AppendedUnit, HeldState, Partition, PartitionKey};
 pub use registry::{Registry, RegistryOptions, Slot};
+pub use requests::Answered;

@@ -15,7 +15,11 @@ need() { # need PACKAGE TEST...: the package, if the test fails
   "$@" > /dev/null 2>&1 || missing+=("$package")
 }
 has() { command -v "$1"; }
-has_libclang() { ldconfig -p | grep -q 'libclang[-.]' || ls /usr/lib/llvm-*/lib/libclang*.so* /usr/lib/*/libclang*.so*; }
+# The C API that bindgen loads; `libclang-cpp` alone is another library.
+has_libclang() {
+  [ -n "$({ ldconfig -p; ls -d /usr/lib/llvm-*/lib/libclang* /usr/lib/*/libclang*; } 2> /dev/null \
+    | grep -E 'libclang(-[0-9.]+)?\.so')" ]
+}
 
 install_missing() {
   (( ${#missing[@]} )) || return 0

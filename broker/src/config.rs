@@ -76,6 +76,8 @@ pub struct Config {
     pub producer_id_expiration_ms: i64,
     /// `flush.interval.ms`
     pub flush_interval: Duration,
+    /// `flush.journal.bytes`
+    pub flush_journal_bytes: u64,
     /// `log.flush.offset.checkpoint.interval.ms`
     pub checkpoint_interval: Duration,
     /// `log.scrub.interval.ms`
@@ -133,6 +135,7 @@ impl Config {
             retention_check_interval: l.millis("log.retention.check.interval.ms")?,
             producer_id_expiration_ms: l.number("producer.id.expiration.ms")?,
             flush_interval: l.millis("flush.interval.ms")?,
+            flush_journal_bytes: journal_bytes(l)?,
             checkpoint_interval: l.millis("log.flush.offset.checkpoint.interval.ms")?,
             scrub_interval: l.millis("log.scrub.interval.ms")?,
             scrub_bytes_per_second: l.number("log.scrub.bytes.per.second")?,
@@ -214,6 +217,17 @@ fn source_of(layer: Layer) -> i8 {
         Layer::DynamicDefault => source::DYNAMIC_DEFAULT_BROKER,
         Layer::DynamicBroker => source::DYNAMIC_BROKER,
     }
+}
+
+/// A journal that is smaller than a few rounds would be full all the time.
+fn journal_bytes(l: &Loaded) -> Result<u64, ConfigError> {
+    const LEAST: u64 = 8 << 20;
+    let bytes = l.number("flush.journal.bytes")?;
+    if bytes > 0 && bytes < LEAST {
+        let allowed = format!("allowed is 0, or {LEAST} and more");
+        return Err(l.invalid("flush.journal.bytes", &allowed));
+    }
+    Ok(bytes)
 }
 
 fn retention(l: &Loaded) -> Result<i64, ConfigError> {

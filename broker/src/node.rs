@@ -13,7 +13,8 @@ use storage::{
         RealDisk,
         together::{FileSystem, SyncTogether},
     },
-    log::Syncer,
+    journal::Journal,
+    log::{JournalOptions, Syncer, SyncerOptions},
 };
 use tokio::{
     net::{TcpListener, TcpSocket},
@@ -68,6 +69,7 @@ pub struct Node {
     metadata: Metadata,
     registry: Arc<Registry>,
     shutdown: watch::Sender<bool>,
+    syncer: Syncer,
     tasks: JoinSet<()>,
     reconcile: JoinHandle<()>,
     // Last: nothing may touch the folder after it is unlocked.
@@ -99,12 +101,13 @@ impl Node {
             rack: None,
         };
         let metadata = Metadata::open(data_dir.path(), options).await?;
+        let syncer = start_syncer(&data_dir, &metrics, config.flush_journal_bytes)?;
         let fire = FireHandle::default();
         let registry = Arc::new(Registry::new(RegistryOptions {
             data_dir: Arc::clone(&data_dir),
             node_id: config.node_id,
             disk: Arc::new(RealDisk),
-            syncer: start_syncer(&data_dir, &metrics)?,
+            syncer: syncer.clone(),
             clock: Arc::clone(&clock),
             config: live.clone(),
             fire: fire.clone(),
@@ -170,6 +173,7 @@ impl Node {
             metadata,
             registry,
             shutdown,
+            syncer,
             tasks,
             reconcile,
             _data_dir: data_dir,
@@ -184,22 +188,50 @@ impl Node {
         self.reconcile.abort();
         self.metadata.stop().await;
         let registry = Arc::clone(&self.registry);
-        if let Err(error) = tokio::task::spawn_blocking(move || registry.close()).await {
+        let syncer = self.syncer;
+        let close = move || {
+            registry.close();
+            syncer.close_journal();
+        };
+        if let Err(error) = tokio::task::spawn_blocking(close).await {
             error!(%error, "closing the logs failed");
         }
         info!("stopped");
     }
 }
 
-/// The group commit of all logs.
-fn start_syncer(data_dir: &DataDir, metrics: &Arc<Metrics>) -> std::io::Result<Syncer> {
+/// The group commit of all logs, after the segments were given what only the journal has.
+fn start_syncer(
+    data_dir: &DataDir,
+    metrics: &Arc<Metrics>,
+    journal_bytes: u64,
+) -> anyhow::Result<Syncer> {
+    let disk = Arc::new(RealDisk);
+    let (journal, replayed) = Journal::open(&*disk, data_dir.path())?;
+    if replayed.rounds > 0 {
+        info!(
+            rounds = replayed.rounds,
+            bytes = replayed.bytes,
+            written_bytes = replayed.written_bytes,
+            segments = replayed.segments,
+            passed_over = replayed.passed_over,
+            "journal replayed"
+        );
+    }
     let on_sync = Arc::clone(metrics);
     let together = FileSystem::of(data_dir.path())?;
-    Syncer::start(
-        SYNC_THREADS,
-        Some(Arc::new(move |took| on_sync.synced(took))),
-        together.map(|all| -> Arc<dyn SyncTogether> { Arc::new(all) }),
-    )
+    let journal = (journal_bytes > 0).then(|| JournalOptions {
+        disk,
+        node_dir: data_dir.path().to_path_buf(),
+        journal,
+        bytes_max: journal_bytes,
+    });
+    Ok(Syncer::start(SyncerOptions {
+        threads: SYNC_THREADS,
+        on_sync: Some(Arc::new(move |synced| on_sync.synced(synced))),
+        together: together.map(|all| -> Arc<dyn SyncTogether> { Arc::new(all) }),
+        journal,
+    })?)
 }
 
 async fn admin(listener: TcpListener, broker: Arc<Broker>, stopped: watch::Receiver<bool>) {

@@ -11,13 +11,13 @@ use bytes::Bytes;
 use storage::{
     batch::{BatchHeader, BatchView, build_batch},
     disk::{Disk, crash::CrashDisk},
-    log::{FlushPolicy, Frame, Log, LogConfig, LogOptions, OpenError, ReadUpTo, Syncer, Unit},
+    log::{FlushPolicy, Frame, Log, LogConfig, LogOptions, OpenError, ReadUpTo, Syncer, SyncerOptions, Unit},
     record::Record,
     units::{LeaderEpoch, Offset, TopicId},
 };
 
 const NOW_MS: i64 = 1_800_000_000_000;
-static SYNCER: LazyLock<Syncer> = LazyLock::new(|| Syncer::start(1, None, None).unwrap());
+static SYNCER: LazyLock<Syncer> = LazyLock::new(|| Syncer::start(SyncerOptions::default()).unwrap());
 
 /// The files of a log of several segments, checkpointed before its last batches, in the order of their names.
 pub static FILES: LazyLock<BTreeMap<PathBuf, Vec<u8>>> = LazyLock::new(|| {

@@ -8,6 +8,7 @@ pub mod checkpoint;
 pub mod data_dir;
 pub mod disk;
 pub mod frame;
+pub mod journal;
 pub mod kv;
 pub mod log;
 pub mod record;

@@ -132,7 +132,7 @@ const I64: i64 = i64::MAX;
 pub const CODECS: [&str; 6] = ["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"];
 
 /// Every setting of the node.
-pub const KEYS: [Key; 61] = [
+pub const KEYS: [Key; 62] = [
     key(
         "node.id",
         Kind::Int(0, I32),
@@ -301,6 +301,12 @@ pub const KEYS: [Key; 61] = [
         Kind::Int(1, I32),
         "1000",
         "With flush.policy=interval, the time between syncs, in milliseconds.",
+    ),
+    key(
+        "flush.journal.bytes",
+        Kind::Long(0, I64),
+        "67108864",
+        "With flush.policy=ack, small appends to many partitions are made durable together in a journal of this size at most (8388608 at least); 0: each log by itself.",
     ),
     key(
         "log.flush.offset.checkpoint.interval.ms",

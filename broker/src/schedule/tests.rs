@@ -8,7 +8,7 @@ use scheduler::{ManualClock, StoreOptions, TimerKey};
 use storage::{
     batch::{BatchHeader, build_batch},
     disk::{Disk, crash::CrashDisk},
-    log::{Chunk, Log, LogOptions, ReadUpTo, Syncer},
+    log::{Chunk, Log, LogOptions, ReadUpTo, Syncer, SyncerOptions},
     record::Record,
     units::{DueTime, LeaderEpoch, Offset, ScheduleId, TimestampMs, TopicId},
 };
@@ -84,7 +84,7 @@ impl World {
             partition: 0,
             config: config.log_config(),
             disk: Arc::new(disk.clone()),
-            syncer: Syncer::start(1, None, None).unwrap(),
+            syncer: Syncer::start(SyncerOptions::default()).unwrap(),
             now_ms: now,
         })
         .ok()?;

@@ -15,6 +15,7 @@ use parking_lot::Mutex;
 use prometheus::{
     Encoder, Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry, TextEncoder,
 };
+use storage::log::Synced;
 
 use super::{
     register::{Register, doubling},
@@ -131,6 +132,7 @@ pub struct Metrics {
     topic_bytes: IntCounterVec,
     connections: IntGauge,
     fsync_seconds: Histogram,
+    journal_bytes: IntCounter,
     log_bytes: IntGauge,
     damaged: IntGauge,
     scrubs: IntCounter,
@@ -193,6 +195,10 @@ impl Metrics {
                 &["topic", "direction"],
             )?,
             connections: r.gauge("chronos_connections", "Kafka connections open.")?,
+            journal_bytes: r.counter(
+                "chronos_journal_bytes_total",
+                "Bytes written to the node's journal, which makes small appends durable together.",
+            )?,
             fsync_seconds: r.histogram(
                 "chronos_log_fsync_duration_seconds",
                 "Group commits.",
@@ -260,9 +266,10 @@ impl Metrics {
         }
     }
 
-    /// A group commit took so long.
-    pub fn synced(&self, took: Duration) {
-        self.fsync_seconds.observe(took.as_secs_f64());
+    /// A group commit was done.
+    pub fn synced(&self, synced: Synced) {
+        self.fsync_seconds.observe(synced.took.as_secs_f64());
+        self.journal_bytes.inc_by(synced.journal_bytes);
     }
 
     /// A pass over all logs came to its end.

@@ -64,6 +64,8 @@ pub struct Log {
     pub(super) writer: Mutex<Writer>,
     /// One round of syncs at a time: the kernel tells a failed write-back to one of two syncs, and the other would commit.
     pub(super) round: Mutex<()>,
+    /// Why a sync of a segment failed; held while one is under way.
+    pub(super) failed_sync: Mutex<Option<String>>,
     /// One checkpoint or retention pass at a time: they replace the same files.
     pub(super) checkpointing: Mutex<()>,
     /// What an open after a crash would scan: bytes since the last checkpoint.
@@ -95,6 +97,8 @@ pub(super) struct Writer {
     pub(super) allocated: u64,
     /// Time of the first append to the active segment.
     pub(super) active_since_ms: Option<i64>,
+    /// A segment, and up to where it is durable; all before it is.
+    pub(super) durable: (Offset, u64),
     /// Ends of units that are not committed yet, in order.
     pub(super) marks: VecDeque<Committed>,
     /// Records appended since the last sync was asked for, where `flush.messages` counts them.
@@ -160,6 +164,8 @@ impl Log {
             visible_end,
             allocated: 0,
             active_since_ms: has_batches.then_some(active.created_ms),
+            // Recovery synced what it read, and a checkpoint speaks of nothing else.
+            durable: (active.first_offset, committed.position),
             active,
             marks: VecDeque::new(),
             unflushed: 0,
@@ -183,6 +189,7 @@ impl Log {
             config: RwLock::new(options.config),
             writer: Mutex::new(writer),
             round: Mutex::new(()),
+            failed_sync: Mutex::default(),
             checkpointing: Mutex::new(()),
             uncheckpointed: AtomicU64::new(report.scanned_bytes),
             segments: RwLock::new(Arc::new(segments)),

@@ -17,6 +17,7 @@ mod checkpointing;
 mod commit;
 mod config;
 mod error;
+mod journaling;
 mod leader_epochs;
 #[expect(
     clippy::module_inception,
@@ -43,6 +44,7 @@ mod unit;
 
 pub use config::{FlushPolicy, LogConfig};
 pub use error::{AppendError, OpenError, ReadError};
+pub use journaling::JournalOptions;
 pub use log::{Log, LogOptions};
 pub use offsets::Offsets;
 pub use producer_state::ProducerInfo;
@@ -51,7 +53,8 @@ pub use recovery::RecoveryReport;
 pub use retention::{Retained, RetentionRules};
 pub use scan::{ScanItem, ScanStop, Scanner};
 pub use scrub::{Damage, Found};
+pub(crate) use segment::file_name as segment_file_name;
 pub use segment::{SEGMENT_HEADER_LEN, SegmentHeader};
 pub use stored_hold::{HoldReadError, StoredHold};
-pub use syncer::{OnSync, Syncer};
+pub use syncer::{OnSync, Synced, Syncer, SyncerOptions};
 pub use unit::{Appended, Frame, Unit};

@@ -49,7 +49,7 @@ impl Log {
             return Err(full_or_io(cause));
         }
         // Recovery takes a bad place before the last segment for damage: no segment may be there behind a torn one.
-        if let Err(cause) = writer.active.file.sync_data() {
+        if let Err(cause) = self.sync_segment(&writer.active) {
             let why = sync_failed(&writer.active, &cause);
             self.poison(writer, why);
             return Err(AppendError::Poisoned);

@@ -94,7 +94,7 @@ impl SegmentHeader {
 }
 
 /// A segment's file name.
-pub(super) fn file_name(first_offset: Offset) -> String {
+pub(crate) fn file_name(first_offset: Offset) -> String {
     format!("{:020}.log", first_offset.0)
 }
 

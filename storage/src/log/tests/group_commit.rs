@@ -145,7 +145,11 @@ fn open_hooked(
             disk: disk.clone(),
             before_sync: Arc::new(before_sync),
         }),
-        syncer: Syncer::start(threads, None, None).unwrap(),
+        syncer: Syncer::start(SyncerOptions {
+            threads,
+            ..SyncerOptions::default()
+        })
+        .unwrap(),
         ..options(disk, config)
     };
     let (log, _) = Log::open(options).unwrap();

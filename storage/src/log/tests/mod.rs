@@ -10,6 +10,7 @@ mod derived;
 mod failing_disk;
 mod fixture;
 mod group_commit;
+mod journaled;
 mod model;
 mod retention;
 mod scrub;
@@ -24,7 +25,7 @@ use bytes::Bytes;
 
 use super::{
     Appended, FlushPolicy, Frame, Log, LogConfig, LogOptions, OpenError, ReadUpTo, RecoveryReport,
-    Syncer, Unit,
+    Syncer, SyncerOptions, Unit,
 };
 use crate::{
     batch::{ATTR_FIRE, ATTR_HIDDEN, BatchHeader, BatchView, seal_header},

@@ -100,7 +100,11 @@ fn node(fails: bool) -> Node {
         calls: AtomicU64::new(0),
     });
     let together: Arc<dyn SyncTogether> = Arc::clone(&all) as _;
-    let syncer = Syncer::start(1, None, Some(together)).unwrap();
+    let syncer = Syncer::start(SyncerOptions {
+        together: Some(together),
+        ..SyncerOptions::default()
+    })
+    .unwrap();
     let logs = (0..LOGS)
         .map(|log| open_in(&disk, &hooked, &syncer, log))
         .collect();

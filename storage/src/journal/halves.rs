@@ -20,8 +20,8 @@ use crate::{
 pub(super) const NAMES: [&str; 2] = ["a.journal", "b.journal"];
 /// Of an entry, without the bytes and the folder's name: the larger of both kinds.
 const ENTRY_LEN: u64 = 35;
-/// Zeros are written in pieces of it.
-const ZEROS: [u8; 1 << 16] = [0; 1 << 16];
+/// Zeros are written in pieces of it, each synced: one large write would hold up the rounds.
+static ZEROS: [u8; 1 << 18] = [0; 1 << 18];
 
 /// The folder of the journal of the node with that folder.
 pub(super) fn folder(node_dir: &Path) -> PathBuf {
@@ -101,9 +101,9 @@ impl Half {
             let piece = usize::try_from(bytes - at).map_or(ZEROS.len(), |n| n.min(ZEROS.len()));
             let zeros = ZEROS.get(..piece).unwrap_or_default();
             self.file.write_all_at(&mut [IoSlice::new(zeros)], at)?;
+            self.file.sync_data()?;
             at += piece as u64;
         }
-        self.file.sync_data()?;
         self.bytes = self.bytes.max(bytes);
         Ok(())
     }

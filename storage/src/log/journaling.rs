@@ -34,6 +34,9 @@ use crate::{
 const TAIL_BYTES_MAX: u64 = 32 << 10;
 /// The tails of a round; what waits behind them is in the next one.
 const ROUND_BYTES_MAX: u64 = 1 << 20;
+/// After so many bytes in the journal a log's segment is synced, so that little is left to do when the half is full: one large
+/// write would hold up the journal's small ones.
+const EASE_AFTER_BYTES: u64 = 256 << 10;
 /// So many syncs of small tails make a journal worth its room.
 const MAKE_AFTER: u32 = 8;
 /// A half when it is made.
@@ -65,6 +68,8 @@ pub(super) struct JournalQueue {
     is_wanted: bool,
     pub(super) is_closing: bool,
     pub(super) to_settle: VecDeque<Settle>,
+    /// Logs whose segments lag far behind. Bounded by the size of a half.
+    pub(super) to_ease: VecDeque<Weak<Log>>,
     settling: usize,
     /// The half that may be filled next.
     spare: Option<Half>,
@@ -182,8 +187,8 @@ fn settle_all<'a>(mut logs: impl Iterator<Item = &'a Weak<Log>>) -> bool {
 pub(super) struct JournalWriter {
     queue: Arc<Queue>,
     journal: Journal,
-    /// The logs that the half speaks of, by address.
-    members: HashMap<usize, Weak<Log>>,
+    /// The logs that the half speaks of, by address; each with the bytes of it since it was last synced.
+    members: HashMap<usize, (Weak<Log>, u64)>,
     /// When the half was begun.
     since: Instant,
     half_bytes_max: u64,
@@ -301,16 +306,25 @@ impl JournalWriter {
             self.queue.sync_files(requests_of(&served));
         }
         self.queue.told(started.elapsed(), written?);
+        let mut lagging = Vec::new();
         for Served {
             round,
             request: (log, request),
         } in served
         {
             let address = Arc::as_ptr(log).addr();
-            self.members
-                .entry(address)
-                .or_insert_with(|| Arc::downgrade(log));
+            let member = self.members.entry(address);
+            let (_, bytes) = member.or_insert_with(|| (Arc::downgrade(log), 0));
+            *bytes += round.tail().len();
+            if *bytes >= EASE_AFTER_BYTES {
+                *bytes = 0;
+                lagging.push(Arc::downgrade(log));
+            }
             round.end(request);
+        }
+        if !lagging.is_empty() {
+            self.queue.waiting.lock().journal.to_ease.extend(lagging);
+            self.queue.bell.notify_one();
         }
         Ok(())
     }
@@ -328,7 +342,7 @@ impl JournalWriter {
         let wanted = if is_busy { bytes * 2 } else { bytes };
         waiting.journal.settling += 1;
         waiting.journal.to_settle.push_back(Settle {
-            logs: self.members.drain().map(|(_, log)| log).collect(),
+            logs: self.members.drain().map(|(_, (log, _))| log).collect(),
             half,
             bytes: wanted.min(self.half_bytes_max),
         });
@@ -347,7 +361,7 @@ impl JournalWriter {
         }
         if matches!(ended, Ended::Broken) {
             // As soon as the segments have all of it, only a part of the logs can be harmed by what is wrong with the journal.
-            let logs = self.members.into_values().collect();
+            let logs = self.members.into_values().map(|(log, _)| log).collect();
             waiting.journal.settling += 1;
             waiting.journal.to_settle.push_back(Settle {
                 logs,
@@ -364,7 +378,7 @@ impl JournalWriter {
         }
         let is_stuck = waiting.journal.is_stuck;
         drop(waiting);
-        if is_stuck || !settle_all(self.members.values()) {
+        if is_stuck || !settle_all(self.members.values().map(|(log, _)| log)) {
             return;
         }
         if let Err(error) = self.journal.end() {

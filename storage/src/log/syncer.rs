@@ -210,6 +210,8 @@ enum Work {
     All(Vec<Request>, Arc<dyn SyncTogether>),
     /// Makes the segments have what a half of the journal has.
     Settle(Settle),
+    /// Syncs what the journal has of a log.
+    Ease(Weak<Log>),
 }
 
 fn run(queue: &Queue) {
@@ -226,6 +228,8 @@ fn run(queue: &Queue) {
                 sync_all(queue, &logs, &*together);
             }
             Work::Settle(settle) => journaling::settle(queue, settle),
+            // Where it fails the log is poisoned, and says so; the half then cannot be settled.
+            Work::Ease(log) => drop(log.upgrade().map(|log| log.settle())),
         }
     }
 }
@@ -322,10 +326,13 @@ fn next(queue: &Queue) -> Option<Work> {
             let (_, request) = waiting.later.swap_remove(i);
             waiting.now.push_back(request);
         }
-        if waiting.now.is_empty()
-            && let Some(settle) = waiting.journal.to_settle.pop_front()
-        {
-            return Some(Work::Settle(settle));
+        if waiting.now.is_empty() {
+            if let Some(settle) = waiting.journal.to_settle.pop_front() {
+                return Some(Work::Settle(settle));
+            }
+            if let Some(log) = waiting.journal.to_ease.pop_front() {
+                return Some(Work::Ease(log));
+            }
         }
         let is_cheaper = waiting.costs.prefers_all(waiting.now.len(), now);
         let together = queue.together.as_ref();

@@ -37,6 +37,8 @@ const ROUND_BYTES_MAX: u64 = 1 << 20;
 /// After so many bytes in the journal a log's segment is synced, so that little is left to do when the half is full: one large
 /// write would hold up the journal's small ones.
 const EASE_AFTER_BYTES: u64 = 256 << 10;
+/// A log's first turn comes that much earlier than the one of the log before it.
+const EASE_SPREAD_BYTES: u64 = 17 << 10;
 /// So many syncs of small tails make a journal worth its room.
 const MAKE_AFTER: u32 = 8;
 /// A half when it is made.
@@ -70,6 +72,8 @@ pub(super) struct JournalQueue {
     pub(super) to_settle: VecDeque<Settle>,
     /// Logs whose segments lag far behind. Bounded by the size of a half.
     pub(super) to_ease: VecDeque<Weak<Log>>,
+    /// One is synced for that: one at a time leaves the disk to those that are waited for.
+    pub(super) is_easing: bool,
     settling: usize,
     /// The half that may be filled next.
     spare: Option<Half>,
@@ -313,8 +317,10 @@ impl JournalWriter {
         } in served
         {
             let address = Arc::as_ptr(log).addr();
+            // Logs of one topic grow alike: their turns are spread.
+            let at_first = self.members.len() as u64 * EASE_SPREAD_BYTES % EASE_AFTER_BYTES;
             let member = self.members.entry(address);
-            let (_, bytes) = member.or_insert_with(|| (Arc::downgrade(log), 0));
+            let (_, bytes) = member.or_insert_with(|| (Arc::downgrade(log), at_first));
             *bytes += round.tail().len();
             if *bytes >= EASE_AFTER_BYTES {
                 *bytes = 0;

@@ -228,8 +228,11 @@ fn run(queue: &Queue) {
                 sync_all(queue, &logs, &*together);
             }
             Work::Settle(settle) => journaling::settle(queue, settle),
-            // Where it fails the log is poisoned, and says so; the half then cannot be settled.
-            Work::Ease(log) => drop(log.upgrade().map(|log| log.settle())),
+            Work::Ease(log) => {
+                // Where it fails the log is poisoned, and says so; the half then cannot be settled.
+                log.upgrade().map(|log| log.settle());
+                queue.waiting.lock().journal.is_easing = false;
+            }
         }
     }
 }
@@ -330,7 +333,10 @@ fn next(queue: &Queue) -> Option<Work> {
             if let Some(settle) = waiting.journal.to_settle.pop_front() {
                 return Some(Work::Settle(settle));
             }
-            if let Some(log) = waiting.journal.to_ease.pop_front() {
+            if !waiting.journal.is_easing
+                && let Some(log) = waiting.journal.to_ease.pop_front()
+            {
+                waiting.journal.is_easing = true;
                 return Some(Work::Ease(log));
             }
         }

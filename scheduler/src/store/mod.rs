@@ -39,8 +39,8 @@ use crate::timer_key::TimerKey;
 const MANIFEST: &str = "manifest";
 /// Timers in memory before they are written as runs: about two megabytes.
 const MEMTABLE_MAX: usize = 32 * 1024;
-/// Timers read ahead of time: two blocks. Partitions of a topic come to their ends together, and a tick waits for all of them.
-const AHEAD_MAX: usize = 256;
+/// Timers read ahead of time: a block. Partitions of a topic come to their ends together, and a tick waits for all of them.
+const AHEAD_MAX: usize = 128;
 
 /// Where a held record lies in its log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

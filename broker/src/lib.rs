@@ -7,6 +7,7 @@
 //! | `schedule::fire_loop` | 1 | deadlines, firing | `FireHandle::watch`, commits, `timerfd` | shutdown |
 //! | log writer (mutex in `storage`) | per partition | the log's end, producer state | appends | topic deleted |
 //! | sync threads (in `storage`) | 2 | `fdatasync`, `syncfs` | logs with appends | with the registry |
+//! | journal thread (in `storage`) | 1 | the journal | logs with small appends | `Syncer::close_journal` |
 //! | connection reader and writer (in `kafka-compat`) | per connection | its socket | frames, answers | client leaves, shutdown |
 //! | gRPC connections (in `grpc`, by tonic) | per connection | its socket | calls, answers | client leaves, shutdown |
 //! | `scrub` | 1 | looking for damage | a timer | shutdown |

@@ -5,6 +5,7 @@
 //!   node.json                      whose folder this is, and its format
 //!   lock                           held while a node runs; has its process id
 //!   kv/  raft/                     metadata
+//!   journal/                       what was acked last and is not synced in the segments yet, once there was much of it
 //!   topics/<topic id>              how many of its partitions were made here
 //!   partitions/<topic>-<partition>/{segments,index,meta,timers}/
 //! ```

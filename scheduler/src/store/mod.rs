@@ -37,8 +37,8 @@ use self::{
 use crate::timer_key::TimerKey;
 
 const MANIFEST: &str = "manifest";
-/// Timers in memory before they are written as runs: about two megabytes.
-const MEMTABLE_MAX: usize = 32 * 1024;
+/// Timers in memory before they are written as runs: about a megabyte, written in some milliseconds.
+const MEMTABLE_MAX: usize = 16 * 1024;
 /// Timers read ahead of time: a block. Partitions of a topic come to their ends together, and a tick waits for all of them.
 const AHEAD_MAX: usize = 128;
 

@@ -32,6 +32,8 @@
 //!       | due i64 (until then; version 1 lacks it) | new_due i64 (-1)
 //! ```
 
+use std::ops::Range;
+
 use bytes::{Buf, BufMut, Bytes};
 use thiserror::Error;
 
@@ -301,41 +303,26 @@ pub struct Hold {
     pub schedule_key: Option<Bytes>,
 }
 
-/// The HOLD that opens a unit: `original` is the produced batch's header, `following` the frames after it.
-/// Returns the sealed header, base offset 0, and the body.
-pub fn encode_hold(
-    original: &BatchHeader,
-    holds: &[Hold],
-    following: &[usize],
-) -> (BatchHeader, Bytes) {
-    let mut places = Vec::with_capacity(holds.len());
-    let mut blocks: Vec<Vec<u8>> = Vec::new();
-    for hold in holds {
-        let len = hold.record.encoded_len();
-        let fits = blocks
-            .last()
-            .is_some_and(|b| b.len() + len <= BLOCK_BYTES_MAX);
-        if !fits {
-            blocks.push(Vec::with_capacity(if holds.len() == 1 {
-                len
-            } else {
-                len.max(BLOCK_BYTES_MAX)
-            }));
-        }
-        let number = blocks.len() - 1;
-        if let Some(block) = blocks.last_mut() {
-            places.push((number, block.len()));
-            hold.record.encode(block);
-        }
-    }
+/// A HOLD that opens a unit, its base offset still 0.
+#[derive(Debug)]
+pub struct EncodedHold {
+    /// Its header, sealed.
+    pub header: BatchHeader,
+    /// What follows the header.
+    pub body: Bytes,
+    /// Bytes of each record, in the order of the holds.
+    pub record_bytes: Vec<u32>,
+}
 
+/// The HOLD that opens a unit: `original` is the produced batch's header, `following` has the sizes of the frames after it.
+pub fn encode_hold(original: &BatchHeader, holds: &[Hold], following: &[usize]) -> EncodedHold {
+    let lens: Vec<usize> = holds.iter().map(|hold| hold.record.encoded_len()).collect();
+    let blocks = blocks_of(&lens);
     let mut body = Vec::with_capacity(
         HOLD_HEAD_LEN
             + holds.len() * ENTRY_LEN
-            + blocks
-                .iter()
-                .map(|b| b.len() + BLOCK_HEAD_LEN)
-                .sum::<usize>(),
+            + blocks.len() * BLOCK_HEAD_LEN
+            + lens.iter().sum::<usize>(),
     );
     put_kind(&mut body, KIND_HOLD, HOLD_VERSION);
     if holds.iter().any(|hold| hold.schedule_key.is_some())
@@ -349,20 +336,34 @@ pub fn encode_hold(
     body.put_i64(0);
     body.put_i64(ID_BASE_OWN);
     body.put_u32(narrow(blocks.len()));
-    for (hold, (block, position)) in holds.iter().zip(&places) {
-        body.put_i64(i64::from(hold.offset_delta));
-        body.put_i64(hold.due.0);
-        body.put_i64(hold.created.0);
-        body.put_i64(i64::from(hold.offset_delta));
-        body.put_u32(narrow(*block));
-        body.put_u32(narrow(*position));
+    let mut entries = holds.iter().zip(&lens);
+    for (number, block) in blocks.iter().enumerate() {
+        let mut position = 0;
+        for (hold, len) in entries.by_ref().take(block.len()) {
+            body.put_i64(i64::from(hold.offset_delta));
+            body.put_i64(hold.due.0);
+            body.put_i64(hold.created.0);
+            body.put_i64(i64::from(hold.offset_delta));
+            body.put_u32(narrow(number));
+            body.put_u32(narrow(position));
+            position += len;
+        }
     }
-    for block in &blocks {
-        body.put_u8(0);
-        body.put_u32(narrow(block.len()));
-        body.put_u32(narrow(block.len()));
-        body.put_u32(crc32c::crc32c(block));
-        body.put_slice(block);
+    for block in blocks {
+        let head_at = body.len();
+        body.put_bytes(0, BLOCK_HEAD_LEN);
+        for hold in holds.get(block).unwrap_or_default() {
+            hold.record.encode(&mut body);
+        }
+        if let Some((mut head, stored)) = body
+            .get_mut(head_at..)
+            .and_then(|block| block.split_at_mut_checked(BLOCK_HEAD_LEN))
+        {
+            head.put_u8(0);
+            head.put_u32(narrow(stored.len()));
+            head.put_u32(narrow(stored.len()));
+            head.put_u32(crc32c::crc32c(stored));
+        }
     }
     let header = BatchHeader {
         base_offset: 0,
@@ -370,7 +371,30 @@ pub fn encode_hold(
         records_count: i32::try_from(holds.len()).unwrap_or(i32::MAX),
         ..*original
     };
-    (seal_header(header, &body), body.into())
+    EncodedHold {
+        header: seal_header(header, &body),
+        body: body.into(),
+        record_bytes: lens.into_iter().map(narrow).collect(),
+    }
+}
+
+/// Which records share a block: as many as fit, in order; a larger one has its own.
+fn blocks_of(lens: &[usize]) -> Vec<Range<usize>> {
+    let mut blocks: Vec<Range<usize>> = Vec::new();
+    let mut bytes = 0;
+    for (index, len) in lens.iter().enumerate() {
+        match blocks.last_mut().filter(|_| bytes + len <= BLOCK_BYTES_MAX) {
+            Some(block) => {
+                block.end = index + 1;
+                bytes += len;
+            }
+            None => {
+                blocks.push(index..index + 1);
+                bytes = *len;
+            }
+        }
+    }
+    blocks
 }
 
 /// What became of a hold.
@@ -616,7 +640,7 @@ mod tests {
     #[test]
     fn a_hold_gives_back_ids_dues_and_records_wherever_it_was_stored() {
         let holds = [hold(1, 10), hold(3, 40_000), hold(4, 0)];
-        let (header, body) = encode_hold(&original(6), &holds, &[100, 200]);
+        let EncodedHold { header, body, .. } = encode_hold(&original(6), &holds, &[100, 200]);
         let view = stored_at(500, header, &body);
         let frame = HoldFrame::parse(&view).unwrap().unwrap();
         let ids: Vec<_> = frame.entries.iter().map(|e| (e.id.0, e.due.0)).collect();
@@ -645,7 +669,7 @@ mod tests {
 
     #[test]
     fn a_damaged_block_is_named() {
-        let (header, body) = encode_hold(&original(1), &[hold(0, 10)], &[]);
+        let EncodedHold { header, body, .. } = encode_hold(&original(1), &[hold(0, 10)], &[]);
         let mut body = body.to_vec();
         *body.last_mut().unwrap() ^= 1;
         let view = stored_at(0, header, &body.into());

@@ -5,7 +5,7 @@ use kafka_compat::records::{Checked, HeldBatch};
 use scheduler::{Place, TimerEntry, TimerKey};
 use storage::{
     batch::BatchHeader,
-    frame::{CancelEntry, CancelFrame, Hold, encode_hold},
+    frame::{CancelEntry, CancelFrame, EncodedHold, Hold, encode_hold},
     log::{Frame, Unit},
     record::Record,
     units::{DueTime, Offset, ScheduleId, TimestampMs},
@@ -103,10 +103,10 @@ impl Accepted {
                 original,
                 holds,
                 rest,
-            } => (
-                split_frames(&original, &holds, rest, cancelled, now),
-                timers(&holds),
-            ),
+            } => {
+                let (frames, record_bytes) = split_frames(&original, &holds, rest, cancelled, now);
+                (frames, timers(&holds, &record_bytes))
+            }
         };
         (Unit { frames }, move |base: Offset| {
             let mut timers = timers;
@@ -162,7 +162,7 @@ fn split_frames(
     rest: Option<Frame>,
     cancelled: Vec<CancelEntry>,
     now: TimestampMs,
-) -> Vec<Frame> {
+) -> (Vec<Frame>, Vec<u32>) {
     let cancel = (!cancelled.is_empty()).then(|| {
         let frame = CancelFrame {
             request_id: Bytes::new(),
@@ -173,15 +173,19 @@ fn split_frames(
     });
     let following: Vec<Frame> = cancel.into_iter().chain(rest).collect();
     let lens: Vec<usize> = following.iter().map(|f| f.header.total_len()).collect();
-    let (header, body) = encode_hold(original, holds, &lens);
+    let EncodedHold {
+        header,
+        body,
+        record_bytes,
+    } = encode_hold(original, holds, &lens);
     let mut frames = vec![Frame { header, body }];
     frames.extend(following);
-    frames
+    (frames, record_bytes)
 }
 
 /// Ids are deltas here; the base offset is added when it is known.
-fn timers(holds: &[Hold]) -> Vec<TimerEntry> {
-    let timer = |(index, hold): (u32, &Hold)| TimerEntry {
+fn timers(holds: &[Hold], record_bytes: &[u32]) -> Vec<TimerEntry> {
+    let timer = |(index, (hold, bytes)): (u32, (&Hold, &u32))| TimerEntry {
         key: TimerKey {
             due: hold.due,
             id: ScheduleId(i64::from(hold.offset_delta)),
@@ -190,8 +194,11 @@ fn timers(holds: &[Hold]) -> Vec<TimerEntry> {
             hold: Offset(0),
             index,
             moved: false,
-            bytes: u32::try_from(hold.record.encoded_len()).unwrap_or(u32::MAX),
+            bytes: *bytes,
         },
     };
-    (0u32..).zip(holds).map(timer).collect()
+    (0u32..)
+        .zip(holds.iter().zip(record_bytes))
+        .map(timer)
+        .collect()
 }

@@ -510,22 +510,16 @@ impl TimerStore {
         let runs = &self.runs;
         self.taken_out
             .retain(|key| runs.iter().any(|run| run.info.may_have(*key, done)));
-        let mut entries: BTreeMap<TimerKey, Known> =
-            self.taken_out.iter().map(|key| (*key, None)).collect();
-        entries.extend(
-            self.memtable
-                .iter()
-                .map(|(key, place)| (*key, Some(*place))),
-        );
-        let mut buckets: BTreeMap<Bucket, Vec<(TimerKey, Known)>> = BTreeMap::new();
-        for (key, known) in entries {
-            let bucket = Bucket::of(key.due, now);
-            buckets.entry(bucket).or_default().push((key, known));
-        }
+        let entries = self.news();
         let mut written = Vec::new();
-        for (bucket, entries) in buckets {
-            let file = self.file(bucket)?;
-            if let Some(run) = run::write(&file.file, file.len, file.name, &entries)? {
+        // Spans follow each other as due times do.
+        let bucket = |(key, _): &(TimerKey, Known)| Bucket::of(key.due, now);
+        for of_bucket in entries.chunk_by(|a, b| bucket(a) == bucket(b)) {
+            let Some(first) = of_bucket.first() else {
+                continue;
+            };
+            let file = self.file(bucket(first))?;
+            if let Some(run) = run::write(&file.file, file.len, file.name, of_bucket)? {
                 file.len = run.info.end();
                 file.unsynced = true;
                 written.push(run);
@@ -543,6 +537,21 @@ impl TimerStore {
         self.ahead.clear();
         self.merge = None;
         Ok(())
+    }
+
+    /// What the runs do not know, in order: the memtable, and what was taken out and is not in it again.
+    fn news(&self) -> Vec<(TimerKey, Known)> {
+        let mut taken_out = self.taken_out.iter().copied().peekable();
+        let mut news = Vec::with_capacity(self.memtable.len() + self.taken_out.len());
+        for (key, place) in &self.memtable {
+            while let Some(before) = taken_out.next_if(|taken| taken < key) {
+                news.push((before, None));
+            }
+            taken_out.next_if_eq(key);
+            news.push((*key, Some(*place)));
+        }
+        news.extend(taken_out.map(|key| (key, None)));
+        news
     }
 
     /// The file that takes the bucket's next run.

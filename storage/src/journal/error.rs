@@ -18,7 +18,9 @@ pub enum JournalError {
         why: String,
     },
     /// A segment is not as long as it was when the journal was written, or is damaged.
-    #[error("{segment}: {why}, and the journal goes on at {position}; to start without that, move the folder `journal` away")]
+    #[error(
+        "{segment}: {why}, and the journal goes on at {position}; to start without that, move the folder `journal` away"
+    )]
     Segment {
         /// The file.
         segment: PathBuf,

@@ -298,8 +298,11 @@ mod tests {
         for bit in 0..len * 8 {
             let mut flipped = bytes.clone();
             flipped[bit / 8] ^= 1 << (bit % 8);
-            let fits = RoundHeader::parse(&flipped)
-                .is_some_and(|h| flipped.get(..h.len as usize).is_some_and(|r| h.fits(SALT, r)));
+            let fits = RoundHeader::parse(&flipped).is_some_and(|h| {
+                flipped
+                    .get(..h.len as usize)
+                    .is_some_and(|r| h.fits(SALT, r))
+            });
             assert!(!fits, "bit {bit}");
         }
     }

@@ -154,8 +154,7 @@ impl Journal {
                 salt: file.header.salt,
                 bytes: file.bytes,
             };
-            half.begin_at(last_generation + 1)
-                .map_err(io_at(&folder))?;
+            half.begin_at(last_generation + 1).map_err(io_at(&folder))?;
             halves.push(half);
         }
         let halves = <[Half; 2]>::try_from(halves).ok();
@@ -236,9 +235,7 @@ impl Journal {
         let Some(half) = self.halves.get(self.active) else {
             return Err(io::ErrorKind::InvalidInput.into());
         };
-        let round = self
-            .buffer
-            .finish(half.salt, self.generation, self.number);
+        let round = self.buffer.finish(half.salt, self.generation, self.number);
         let len = round.len() as u64;
         if self.position + len > half.bytes {
             return Err(io::ErrorKind::FileTooLarge.into());

@@ -204,7 +204,8 @@ impl Segments<'_> {
             position += u64::from(header.len).next_multiple_of(BLOCK_BYTES);
             number += 1;
         }
-        let follows = |later: &RoundHeader| later.generation == generation && later.number >= number;
+        let follows =
+            |later: &RoundHeader| later.generation == generation && later.number >= number;
         if file.has_later(position, follows)? {
             return Err(file.damaged_at(number, position));
         }

@@ -259,7 +259,9 @@ impl JournalWriter {
                 return Err(Ended::Asked);
             }
             if waiting.journal.is_stuck {
-                error!("a log could not be synced: the journal is kept for the next start, and not used any more");
+                error!(
+                    "a log could not be synced: the journal is kept for the next start, and not used any more"
+                );
                 return Err(Ended::Broken);
             }
             if !waiting.journal.tails.is_empty() {

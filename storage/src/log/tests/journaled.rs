@@ -357,7 +357,10 @@ fn a_journal_that_cannot_be_synced_is_left_to_the_next_start() {
     model.append(&node, 1, 10).unwrap();
     node.disk.fail_sync(1);
     node.round().unwrap_err();
-    assert!(node.high_watermarks()[0] > acked[0], "synced by its own file");
+    assert!(
+        node.high_watermarks()[0] > acked[0],
+        "synced by its own file"
+    );
     let acked = node.high_watermarks();
     assert_eq!([acked[0], acked[1]], [model.end(0), model.end(1)]);
     let node = Node::open(&node.disk.crash(0), model.lives).unwrap().0;
@@ -419,7 +422,11 @@ fn a_damaged_round_is_refused_unless_it_is_the_last() {
             let journal = |files: &std::collections::BTreeMap<PathBuf, Vec<u8>>| {
                 files.get(&journal_path()).cloned()
             };
-            assert_eq!(journal(&damaged.files()), journal(&before), "it was changed");
+            assert_eq!(
+                journal(&damaged.files()),
+                journal(&before),
+                "it was changed"
+            );
         } else {
             // As if it had never been acked.
             let node = opened.unwrap().0;

@@ -30,7 +30,7 @@ use super::{
 use crate::{
     batch::{ATTR_FIRE, ATTR_HIDDEN, BatchHeader, BatchView, seal_header},
     disk::{Disk, crash::CrashDisk},
-    frame::{CancelAction, CancelEntry, CancelFrame, Hold, encode_hold},
+    frame::{CancelAction, CancelEntry, CancelFrame, EncodedHold, Hold, encode_hold},
     record::{Record, RecordIter},
     units::{DueTime, LeaderEpoch, Offset, ScheduleId, TimestampMs, TopicId},
 };
@@ -190,7 +190,7 @@ fn held(original: BatchHeader, values: &[&str], held: &[i32], cancel: Option<Sch
         following.push(data(original, &left));
     }
     let sizes: Vec<usize> = following.iter().map(|f| f.header.total_len()).collect();
-    let (header, body) = encode_hold(&original, &holds, &sizes);
+    let EncodedHold { header, body, .. } = encode_hold(&original, &holds, &sizes);
     let mut frames = vec![Frame { header, body }];
     frames.extend(following);
     Unit { frames }

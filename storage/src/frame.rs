@@ -271,14 +271,19 @@ impl HoldEntry {
 
     /// Its record, in its block; it is entry `index` of its frame.
     pub(crate) fn record_in(&self, block: &Bytes, index: usize) -> Result<Record, FrameError> {
+        match RecordIter::new(self.bytes_in(block, index)?, 1).next() {
+            Some(Ok(record)) => Ok(record),
+            _ => Err(FrameError::Entry(index)),
+        }
+    }
+
+    /// What its block has from its record on.
+    pub(crate) fn bytes_in(&self, block: &Bytes, index: usize) -> Result<Bytes, FrameError> {
         let from = usize::try_from(self.position).map_err(|_| FrameError::Entry(index))?;
         if from > block.len() {
             return Err(FrameError::Entry(index));
         }
-        match RecordIter::new(block.slice(from..), 1).next() {
-            Some(Ok(record)) => Ok(record),
-            _ => Err(FrameError::Entry(index)),
-        }
+        Ok(block.slice(from..))
     }
 }
 

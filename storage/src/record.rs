@@ -103,6 +103,136 @@ impl Record {
     }
 }
 
+/// A record as it lies in its batch, for those who copy it: nothing is allocated.
+#[derive(Clone, Copy, Debug)]
+pub struct RecordRef<'a> {
+    /// Unused by Kafka; kept.
+    pub attributes: i8,
+    /// Milliseconds after the batch's base timestamp.
+    pub timestamp_delta: i64,
+    /// Places after the batch's base offset.
+    pub offset_delta: i32,
+    /// Key and value, each with its length before it.
+    pub key_and_value: &'a [u8],
+    header_count: usize,
+    headers: &'a [u8],
+}
+
+/// A header of a record as it lies in its batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeaderRef<'a> {
+    /// Its name.
+    pub name: &'a [u8],
+    /// Its value.
+    pub value: Option<&'a [u8]>,
+    /// Both, each with its length before it.
+    pub encoded: &'a [u8],
+}
+
+impl<'a> RecordRef<'a> {
+    /// The record that the bytes begin with. Its headers are not looked at yet.
+    pub fn read(mut bytes: &'a [u8]) -> Result<Self, RecordError> {
+        let announced = read_varint(&mut bytes)?;
+        let announced = len_of_record(announced, bytes.len())?;
+        let mut body = bytes.get(..announced).ok_or(RecordError::Cut)?;
+        if body.is_empty() {
+            return Err(RecordError::Cut);
+        }
+        let attributes = body.get_i8();
+        let timestamp_delta = read_varlong(&mut body)?;
+        let offset_delta = read_varint(&mut body)?;
+        let from_key = body;
+        read_nullable_slice(&mut body)?;
+        read_nullable_slice(&mut body)?;
+        let taken = from_key.len() - body.len();
+        let count = read_varint(&mut body)?;
+        Ok(Self {
+            attributes,
+            timestamp_delta,
+            offset_delta,
+            key_and_value: from_key.get(..taken).unwrap_or_default(),
+            header_count: usize::try_from(count)
+                .map_err(|_| RecordError::Length(i64::from(count)))?,
+            headers: body,
+        })
+    }
+
+    /// Its headers, in order. Fused after an error; the last one checks that nothing follows.
+    pub fn headers(&self) -> impl Iterator<Item = Result<HeaderRef<'a>, RecordError>> + use<'a> {
+        let (mut left, mut rest) = (self.header_count, self.headers);
+        std::iter::from_fn(move || {
+            if left == 0 {
+                let follows = std::mem::take(&mut rest).len();
+                return (follows > 0).then_some(Err(RecordError::Trailing(follows)));
+            }
+            left -= 1;
+            let header = read_header(&mut rest);
+            if header.is_err() {
+                (left, rest) = (0, &[]);
+            }
+            Some(header)
+        })
+    }
+}
+
+impl RecordRef<'_> {
+    /// Appends the record with other deltas and other headers: `header_count` of them, as [`put_header`] writes them.
+    pub fn encode_with(
+        &self,
+        timestamp_delta: i64,
+        offset_delta: i32,
+        (header_count, headers): (usize, &[u8]),
+        out: &mut Vec<u8>,
+    ) {
+        let count = i64::try_from(header_count).unwrap_or(i64::MAX);
+        let len = 1
+            + varlong_len(timestamp_delta)
+            + varlong_len(i64::from(offset_delta))
+            + self.key_and_value.len()
+            + varlong_len(count)
+            + headers.len();
+        put_len(out, len);
+        out.push(self.attributes.cast_unsigned());
+        put_varlong(out, timestamp_delta);
+        put_varlong(out, i64::from(offset_delta));
+        out.extend_from_slice(self.key_and_value);
+        put_varlong(out, count);
+        out.extend_from_slice(headers);
+    }
+}
+
+/// Appends a header.
+pub fn put_header(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    for part in [name, value] {
+        put_len(out, part.len());
+        out.extend_from_slice(part);
+    }
+}
+
+fn read_header<'a>(rest: &mut &'a [u8]) -> Result<HeaderRef<'a>, RecordError> {
+    let from = *rest;
+    let name = read_nullable_slice(rest)?.ok_or(RecordError::Length(-1))?;
+    let value = read_nullable_slice(rest)?;
+    let encoded = from.get(..from.len() - rest.len()).unwrap_or_default();
+    Ok(HeaderRef {
+        name,
+        value,
+        encoded,
+    })
+}
+
+fn read_nullable_slice<'a>(from: &mut &'a [u8]) -> Result<Option<&'a [u8]>, RecordError> {
+    let len = read_varint(from)?;
+    if len == -1 {
+        return Ok(None);
+    }
+    let (taken, rest) = from
+        .split_at_checked(checked_len(len, from.len())?)
+        .unwrap_or_default();
+    *from = rest;
+    Ok(Some(taken))
+}
+
 /// Reads `count` records from uncompressed bytes, then checks that nothing follows. Fused after an error.
 #[derive(Clone, Debug)]
 pub struct RecordIter {
@@ -190,10 +320,14 @@ fn read_nullable(from: &mut Bytes) -> Result<Option<Bytes>, RecordError> {
 
 fn read_len(from: &mut Bytes) -> Result<usize, RecordError> {
     let len = read_varint(from)?;
-    if len > 0 && usize::try_from(len).is_ok_and(|n| n > from.len()) {
+    len_of_record(len, from.len())
+}
+
+fn len_of_record(len: i32, available: usize) -> Result<usize, RecordError> {
+    if usize::try_from(len).is_ok_and(|n| n > available) {
         return Err(RecordError::Cut);
     }
-    checked_len(len, from.len())
+    checked_len(len, available)
 }
 
 fn checked_len(len: i32, available: usize) -> Result<usize, RecordError> {
@@ -204,19 +338,19 @@ fn checked_len(len: i32, available: usize) -> Result<usize, RecordError> {
 }
 
 /// Reads a zig-zag varint of at most 5 bytes.
-pub fn read_varint(from: &mut Bytes) -> Result<i32, RecordError> {
+pub fn read_varint(from: &mut impl Buf) -> Result<i32, RecordError> {
     let raw = read_raw(from, 5)?;
     let raw = u32::try_from(raw).map_err(|_| RecordError::Varint)?;
     Ok((raw >> 1).cast_signed() ^ -(raw & 1).cast_signed())
 }
 
 /// Reads a zig-zag varlong of at most 10 bytes.
-pub fn read_varlong(from: &mut Bytes) -> Result<i64, RecordError> {
+pub fn read_varlong(from: &mut impl Buf) -> Result<i64, RecordError> {
     let raw = read_raw(from, 10)?;
     Ok((raw >> 1).cast_signed() ^ -(raw & 1).cast_signed())
 }
 
-fn read_raw(from: &mut Bytes, bytes_max: u32) -> Result<u64, RecordError> {
+fn read_raw(from: &mut impl Buf, bytes_max: u32) -> Result<u64, RecordError> {
     let mut raw = 0u64;
     for i in 0..bytes_max {
         if !from.has_remaining() {
@@ -310,6 +444,39 @@ mod tests {
             let count = i32::try_from(records.len()).unwrap();
             let read: Result<Vec<_>, _> = RecordIter::new(out.into(), count).collect();
             prop_assert_eq!(read.unwrap(), records);
+        }
+
+        /// A record that is copied with other deltas and headers is what encoding it anew gives.
+        #[test]
+        fn what_is_copied_is_as_if_encoded(record in record(), deltas in any::<(i64, i32)>(), cut in 0..9usize) {
+            let mut bytes = Vec::new();
+            record.encode(&mut bytes);
+            bytes.extend_from_slice(b"more");
+            let read = RecordRef::read(&bytes).unwrap();
+            prop_assert_eq!(read.timestamp_delta, record.timestamp_delta);
+            prop_assert_eq!(read.offset_delta, record.offset_delta);
+            let mut headers = Vec::new();
+            let mut count = 0;
+            for (header, (name, value)) in read.headers().zip(&record.headers) {
+                let header = header.unwrap();
+                prop_assert_eq!(header.name, &name[..]);
+                prop_assert_eq!(header.value, value.as_deref());
+                headers.extend_from_slice(header.encoded);
+                count += 1;
+            }
+            prop_assert_eq!(read.headers().count(), record.headers.len());
+            put_header(&mut headers, b"n", b"v");
+            let mut copied = Vec::new();
+            read.encode_with(deltas.0, deltas.1, (count + 1, &headers), &mut copied);
+            let mut expected = Record { timestamp_delta: deltas.0, offset_delta: deltas.1, ..record };
+            expected.headers.push((Bytes::from_static(b"n"), Some(Bytes::from_static(b"v"))));
+            let mut encoded = Vec::new();
+            expected.encode(&mut encoded);
+            prop_assert_eq!(copied, encoded);
+            // Bytes that are cut off are refused, here or by the headers.
+            let cut = &bytes[..bytes.len() - 4 - cut.min(bytes.len() - 4)];
+            let whole = RecordRef::read(cut).is_ok_and(|read| read.headers().all(|h| h.is_ok()));
+            prop_assert_eq!(whole, cut.len() == bytes.len() - 4);
         }
 
         #[test]

@@ -3,14 +3,14 @@
 use bytes::Bytes;
 use kafka_compat::{
     compress::{self, Codec},
-    record_headers::SCHEDULE_KEY,
+    record_headers::{PREFIX, SCHEDULE_KEY},
 };
 use scheduler::TimerEntry;
 use storage::{
     batch::{ATTR_FIRE, ATTR_LOG_APPEND_TIME, BatchHeader, MAGIC_V2, seal_header},
     frame::{FrameError, HoldEntry},
     log::{Frame, ReadError},
-    record::Record,
+    record::{RecordError, RecordRef, put_header},
     units::{Offset, ScheduleId, TimestampMs},
 };
 use thiserror::Error;
@@ -23,6 +23,10 @@ use crate::partition::Partition;
 const LATE_MS: i64 = 1_000;
 /// A FIRE frame is closed at this size: what one append writes and one fetch must return whole.
 pub const FIRE_BYTES_MAX: usize = 512 * 1024;
+
+/// Headers that a fired record gains, and their bytes, about.
+const HEADERS_ADDED: usize = 3;
+const GROWN_BY: usize = 120;
 
 /// Headers that a fired record does not carry over: what asked for the delay, and what only the broker may say.
 const DROPPED: [&str; 6] = [
@@ -101,20 +105,19 @@ pub fn build(
         keys: Vec::new(),
         failed: Vec::new(),
     };
-    let mut body = FireBody::default();
+    let mut body = FireBody::with_room_for(&due);
     for entry in due {
         if body.bytes.len() >= FIRE_BYTES_MAX {
             fire.left.push(entry);
             continue;
         }
-        match holds.read(partition, &entry) {
-            Ok((hold, record)) => {
-                if let Some(Some(key)) = record.last_header(SCHEDULE_KEY) {
-                    fire.keys.push((key.clone(), hold.id));
-                }
-                body.push(&hold, &entry, record, rules);
-                fire.fired.push(entry);
-            }
+        let pushed = holds.read(partition, &entry).and_then(|(hold, record)| {
+            let key = body.push(&hold, &entry, &record, rules)?;
+            fire.keys.extend(key.map(|key| (key, hold.id)));
+            Ok(())
+        });
+        match pushed {
+            Ok(()) => fire.fired.push(entry),
             Err(error) => fire.failed.push((entry, error)),
         }
     }
@@ -126,14 +129,60 @@ pub fn build(
 #[derive(Default)]
 struct FireBody {
     bytes: Vec<u8>,
+    /// The headers of the record at hand.
+    headers: Vec<u8>,
     count: i32,
     base_timestamp: i64,
     max_timestamp: i64,
 }
 
 impl FireBody {
-    fn push(&mut self, hold: &HoldEntry, entry: &TimerEntry, record: Record, rules: FireRules) {
+    fn with_room_for(due: &[TimerEntry]) -> Self {
+        let records = due.iter().map(|entry| entry.place.bytes as usize);
+        let bytes: usize = records.map(|len| len + GROWN_BY).sum();
+        Self {
+            bytes: Vec::with_capacity(bytes.min(FIRE_BYTES_MAX + GROWN_BY)),
+            ..Self::default()
+        }
+    }
+
+    /// Adds a record, which `stored` begins with; returns its schedule key.
+    fn push(
+        &mut self,
+        hold: &HoldEntry,
+        entry: &TimerEntry,
+        stored: &[u8],
+        rules: FireRules,
+    ) -> Result<Option<Bytes>, FireError> {
+        let damaged = |_: RecordError| {
+            let index = entry.place.index as usize;
+            FireError::Damaged(entry.place.hold, FrameError::Entry(index))
+        };
+        let record = RecordRef::read(stored).map_err(damaged)?;
         let due = entry.key.due.0;
+        let mut key = None;
+        let mut header_count = HEADERS_ADDED;
+        self.headers.clear();
+        for header in record.headers() {
+            let header = header.map_err(damaged)?;
+            if header.name == SCHEDULE_KEY.as_bytes() {
+                key = header.value;
+            }
+            if !is_dropped(header.name) {
+                self.headers.extend_from_slice(header.encoded);
+                header_count += 1;
+            }
+        }
+        let mut decimal = itoa::Buffer::new();
+        let added: [_; HEADERS_ADDED] = [
+            (HEADER_DUE_AT, due),
+            (HEADER_SCHEDULE_ID, hold.id.0),
+            (HEADER_CREATED_AT, hold.created.0),
+        ];
+        for (name, number) in added {
+            let number = decimal.format(number).as_bytes();
+            put_header(&mut self.headers, name.as_bytes(), number);
+        }
         let late = rules.now.0.saturating_sub(due) > LATE_MS;
         let timestamp = if late || rules.log_append_time {
             rules.now.0
@@ -145,14 +194,14 @@ impl FireBody {
             self.max_timestamp = timestamp;
         }
         self.max_timestamp = self.max_timestamp.max(timestamp);
-        let fired = Record {
-            timestamp_delta: timestamp.saturating_sub(self.base_timestamp),
-            offset_delta: self.count,
-            headers: fired_headers(record.headers, hold, due),
-            ..record
-        };
-        fired.encode(&mut self.bytes);
+        record.encode_with(
+            timestamp.saturating_sub(self.base_timestamp),
+            self.count,
+            (header_count, &self.headers),
+            &mut self.bytes,
+        );
         self.count += 1;
+        Ok(key.map(Bytes::copy_from_slice))
     }
 
     fn into_frame(self, rules: FireRules) -> Option<Frame> {
@@ -202,21 +251,6 @@ impl FireBody {
     }
 }
 
-fn fired_headers(
-    mut headers: Vec<(Bytes, Option<Bytes>)>,
-    hold: &HoldEntry,
-    due: i64,
-) -> Vec<(Bytes, Option<Bytes>)> {
-    headers.retain(|(key, _)| !DROPPED.iter().any(|name| name.as_bytes() == key));
-    let decimal = |n: i64| Some(Bytes::from(n.to_string()));
-    headers.push((Bytes::from_static(HEADER_DUE_AT.as_bytes()), decimal(due)));
-    headers.push((
-        Bytes::from_static(HEADER_SCHEDULE_ID.as_bytes()),
-        decimal(hold.id.0),
-    ));
-    headers.push((
-        Bytes::from_static(HEADER_CREATED_AT.as_bytes()),
-        decimal(hold.created.0),
-    ));
-    headers
+fn is_dropped(name: &[u8]) -> bool {
+    name.starts_with(PREFIX.as_bytes()) && DROPPED.iter().any(|dropped| dropped.as_bytes() == name)
 }

@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 
+use bytes::Bytes;
 use scheduler::TimerEntry;
 use storage::{
     frame::HoldEntry,
     log::{HoldReadError, ReadError, StoredHold},
-    record::Record,
     units::Offset,
 };
 
@@ -21,19 +21,21 @@ type Key = (PartitionKey, Offset);
 /// HOLD frames in use, of all partitions: two generations, of which the older is forgotten when the younger is full.
 #[derive(Debug, Default)]
 pub struct HoldCache {
+    /// The one asked for last: neighbours are, one after another.
+    last: Option<(Key, StoredHold)>,
     young: HashMap<Key, StoredHold>,
     old: HashMap<Key, StoredHold>,
-    /// Of `young`, about.
+    /// Of `young` and `last`, about.
     bytes: usize,
 }
 
 impl HoldCache {
-    /// The record of a timer, as its HOLD has it.
+    /// The entry of a timer in its HOLD, and bytes that begin with its record.
     pub fn read(
         &mut self,
         partition: &Partition,
         entry: &TimerEntry,
-    ) -> Result<(HoldEntry, Record), FireError> {
+    ) -> Result<(HoldEntry, Bytes), FireError> {
         let at = entry.place.hold;
         let index = entry.place.index as usize;
         let failed = |error| failed(at, error);
@@ -52,15 +54,21 @@ impl HoldCache {
 
     fn hold(&mut self, partition: &Partition, at: Offset) -> Result<&mut StoredHold, FireError> {
         let key = (partition.key, at);
-        if self.bytes > BYTES_MAX / 2 {
-            self.old = std::mem::take(&mut self.young);
-            self.bytes = 0;
-        }
-        let known = self.young.remove(&key).or_else(|| {
-            let known = self.old.remove(&key)?;
-            self.bytes += known.memory();
-            Some(known)
-        });
+        let known = match self.last.take() {
+            Some((last, hold)) if last == key => Some(hold),
+            other => {
+                self.young.extend(other);
+                if self.bytes > BYTES_MAX / 2 {
+                    self.old = std::mem::take(&mut self.young);
+                    self.bytes = 0;
+                }
+                self.young.remove(&key).or_else(|| {
+                    let known = self.old.remove(&key)?;
+                    self.bytes += known.memory();
+                    Some(known)
+                })
+            }
+        };
         let hold = if let Some(hold) = known.filter(|hold| !hold.is_gone()) {
             hold
         } else {
@@ -68,7 +76,7 @@ impl HoldCache {
             self.bytes += hold.memory();
             hold
         };
-        Ok(self.young.entry(key).insert_entry(hold).into_mut())
+        Ok(&mut self.last.insert((key, hold)).1)
     }
 }
 

@@ -15,7 +15,7 @@ use crate::{
         self, BLOCK_HEAD_LEN, Block, BlockHead, ENTRY_LEN, FrameError, HOLD_HEAD_LEN, HoldEntry,
         HoldHead,
     },
-    record::Record,
+    record::RecordRef,
 };
 
 /// Entries read at once: neighbours are asked for one after another.
@@ -133,19 +133,20 @@ impl StoredHold {
         Ok(entry.ok_or(FrameError::Entry(index))?)
     }
 
-    /// The record of an entry, its timestamp in `timestamp_delta`.
-    pub fn record(&mut self, entry: &HoldEntry, index: usize) -> Result<Record, HoldReadError> {
+    /// Bytes that begin with the record of an entry, its timestamp in `timestamp_delta`.
+    pub fn record(&mut self, entry: &HoldEntry, index: usize) -> Result<Bytes, HoldReadError> {
         let number = entry.block();
         let block = match &self.block {
             Some((last, block)) if *last == number => block.clone(),
             _ => self.read_block(number, index)?,
         };
-        let record = entry.record_in(&block, index)?;
+        let bytes = entry.bytes_in(&block, index)?;
+        let record = RecordRef::read(&bytes).map_err(|_| FrameError::Entry(index))?;
         // Where the entry was damaged, another record may stand there.
         if entry.original_offset.0 != self.id_base.saturating_add(i64::from(record.offset_delta)) {
             return Err(FrameError::Entry(index).into());
         }
-        Ok(record)
+        Ok(bytes)
     }
 
     fn read_block(&mut self, number: u32, index: usize) -> Result<Bytes, HoldReadError> {

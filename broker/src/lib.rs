@@ -4,7 +4,7 @@
 //! |---|---|---|---|---|
 //! | openraft's core, log and state-machine tasks (in `metadata`) | 1 each | the metadata log, the next image | `propose` | `Metadata::stop` |
 //! | `node::follow` | 1 | opening and removing partitions | metadata images | with the node |
-//! | `schedule::fire_loop` | 1 | deadlines, firing | `FireHandle::watch`, commits, `timerfd` | shutdown |
+//! | `schedule::fire_loop` | 1 for each core, 4 at most | deadlines, firing | `FireHandle::watch`, commits, `timerfd` | shutdown |
 //! | log writer (mutex in `storage`) | per partition | the log's end, producer state | appends | topic deleted |
 //! | sync threads (in `storage`) | 2 | `fdatasync`, `syncfs` | logs with appends | with the registry |
 //! | journal thread (in `storage`) | 1 | the journal | logs with small appends | `Syncer::close_journal` |

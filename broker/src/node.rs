@@ -31,16 +31,16 @@ use crate::{
     ids::ProducerIds,
     metadata::{Command, Metadata, MetadataOptions},
     partition::{Registry, RegistryOptions},
-    schedule::{
-        fire_loop::{FireHandle, FireLoop},
-        key_index::KeyIndex,
-    },
+    schedule::{fire_loop::FireHandle, key_index::KeyIndex},
     scrub,
     telemetry::{Loggers, Metrics},
 };
 
 /// Threads that sync: two, so that one slow log does not hold up all.
 const SYNC_THREADS: usize = 2;
+
+/// Loops that fire: one for each core, as far as firing is not better left to few.
+const FIRE_LOOPS_MAX: usize = 4;
 
 /// Timers that came or went since the last checkpoint, from which a partition writes one: a start replays at most so many, and
 /// what came within [`LOOK_FOR_BUSY_LOGS`].
@@ -102,7 +102,8 @@ impl Node {
         };
         let metadata = Metadata::open(data_dir.path(), options).await?;
         let syncer = start_syncer(&data_dir, &metrics, config.flush_journal_bytes)?;
-        let fire = FireHandle::default();
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let fire = FireHandle::new(cores.min(FIRE_LOOPS_MAX));
         let registry = Arc::new(Registry::new(RegistryOptions {
             data_dir: Arc::clone(&data_dir),
             node_id: config.node_id,
@@ -119,13 +120,7 @@ impl Node {
 
         let (shutdown, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
-        let fire_loop = FireLoop::new(fire.clone(), Arc::clone(&clock));
-        let fire_stopped = stopped.clone();
-        tasks.spawn(async move {
-            if let Err(error) = fire_loop.run(fire_stopped).await {
-                error!(%error, "the fire loop ended: held records wait for the next start");
-            }
-        });
+        fire_what_is_due(&mut tasks, &fire, &clock, &stopped);
         let broker = Arc::new(Broker {
             node_id: config.node_id,
             log_dir: std::path::absolute(&config.data_dir)?.display().to_string(),
@@ -232,6 +227,22 @@ fn start_syncer(
         together: together.map(|all| -> Arc<dyn SyncTogether> { Arc::new(all) }),
         journal,
     })?)
+}
+
+fn fire_what_is_due(
+    tasks: &mut JoinSet<()>,
+    fire: &FireHandle,
+    clock: &Arc<dyn Clock>,
+    stopped: &watch::Receiver<bool>,
+) {
+    for fire_loop in fire.loops(clock) {
+        let stopped = stopped.clone();
+        tasks.spawn(async move {
+            if let Err(error) = fire_loop.run(stopped).await {
+                error!(%error, "a fire loop ended: held records wait for the next start");
+            }
+        });
+    }
 }
 
 async fn admin(listener: TcpListener, broker: Arc<Broker>, stopped: watch::Receiver<bool>) {

@@ -271,19 +271,22 @@ impl HoldEntry {
 
     /// Its record, in its block; it is entry `index` of its frame.
     pub(crate) fn record_in(&self, block: &Bytes, index: usize) -> Result<Record, FrameError> {
-        match RecordIter::new(self.bytes_in(block, index)?, 1).next() {
+        let bytes = block.slice_ref(self.bytes_in(block, index)?);
+        match RecordIter::new(bytes, 1).next() {
             Some(Ok(record)) => Ok(record),
             _ => Err(FrameError::Entry(index)),
         }
     }
 
     /// What its block has from its record on.
-    pub(crate) fn bytes_in(&self, block: &Bytes, index: usize) -> Result<Bytes, FrameError> {
-        let from = usize::try_from(self.position).map_err(|_| FrameError::Entry(index))?;
-        if from > block.len() {
-            return Err(FrameError::Entry(index));
-        }
-        Ok(block.slice(from..))
+    pub(crate) fn bytes_in<'a>(
+        &self,
+        block: &'a [u8],
+        index: usize,
+    ) -> Result<&'a [u8], FrameError> {
+        let from = usize::try_from(self.position).ok();
+        from.and_then(|from| block.get(from..))
+            .ok_or(FrameError::Entry(index))
     }
 }
 
@@ -388,15 +391,14 @@ fn blocks_of(lens: &[usize]) -> Vec<Range<usize>> {
     let mut blocks: Vec<Range<usize>> = Vec::new();
     let mut bytes = 0;
     for (index, len) in lens.iter().enumerate() {
-        match blocks.last_mut().filter(|_| bytes + len <= BLOCK_BYTES_MAX) {
-            Some(block) => {
-                block.end = index + 1;
-                bytes += len;
-            }
-            None => {
-                blocks.push(index..index + 1);
-                bytes = *len;
-            }
+        if let Some(block) = blocks.last_mut()
+            && bytes + len <= BLOCK_BYTES_MAX
+        {
+            block.end = index + 1;
+            bytes += len;
+        } else {
+            blocks.push(index..index + 1);
+            bytes = *len;
         }
     }
     blocks

@@ -112,7 +112,7 @@ pub fn build(
             continue;
         }
         let pushed = holds.read(partition, &entry).and_then(|(hold, record)| {
-            let key = body.push(&hold, &entry, &record, rules)?;
+            let key = body.push(&hold, &entry, record, rules)?;
             fire.keys.extend(key.map(|key| (key, hold.id)));
             Ok(())
         });

@@ -1,6 +1,6 @@
-//! The one task that fires held records, for all partitions of the node.
+//! The tasks that fire held records; each has its share of the partitions of the node, by their keys.
 //!
-//! It owns nothing but deadlines. Partitions that got a hold, or came online with some, are told to it by
+//! A loop owns nothing but deadlines. Partitions that got a hold, or came online with some, are told to theirs by
 //! [`FireHandle::watch`]; it waits for their holds to be committed, sleeps until the first is due, and appends FIRE frames.
 
 use std::{
@@ -24,6 +24,7 @@ use super::{
     hold_cache::HoldCache,
     pending::PendingError,
     timer::WallTimer,
+    turns::Turns,
 };
 use crate::partition::{Partition, PartitionKey};
 
@@ -34,9 +35,14 @@ const SLEEP_MS_MAX: i64 = 1_000;
 /// A partition that could not append (disk full) is tried again after this.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// Tells the fire loop about partitions; cheap to clone.
-#[derive(Clone, Debug, Default)]
-pub struct FireHandle(Arc<Inbox>);
+/// Bytes that a turn appends, about: then others of the runtime's tasks have theirs.
+const BYTES_PER_TURN: usize = 2 * FIRE_BYTES_MAX;
+/// What all loops keep of HOLD frames.
+const HOLDS_BYTES_MAX: usize = 8 << 20;
+
+/// Tells the fire loops about partitions; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct FireHandle(Arc<[Inbox]>);
 
 #[derive(Debug, Default)]
 struct Inbox {
@@ -46,22 +52,36 @@ struct Inbox {
 }
 
 impl FireHandle {
-    /// The partition has holds, committed or about to be.
-    pub fn watch(&self, partition: &Arc<Partition>) {
-        self.0
-            .told
-            .lock()
-            .insert(partition.key, Arc::clone(partition));
-        self.0.bell.notify_one();
+    /// For so many loops, one at least.
+    pub fn new(loops: usize) -> Self {
+        Self((0..loops.max(1)).map(|_| Inbox::default()).collect())
     }
 
-    fn take(&self) -> Vec<Arc<Partition>> {
-        self.0
-            .told
-            .lock()
-            .drain()
-            .map(|(_, partition)| partition)
+    /// The partition has holds, committed or about to be.
+    pub fn watch(&self, partition: &Arc<Partition>) {
+        let key = partition.key;
+        let (_, low) = key.topic.as_u64_pair();
+        // Partitions of a topic, which come due together, go around.
+        let number = low.wrapping_add(u64::from(key.index.cast_unsigned()));
+        let at = usize::try_from(number % self.0.len() as u64).unwrap_or(0);
+        if let Some(inbox) = self.0.get(at) {
+            inbox.told.lock().insert(key, Arc::clone(partition));
+            inbox.bell.notify_one();
+        }
+    }
+
+    /// A loop for each share.
+    pub fn loops(&self, clock: &Arc<dyn Clock>) -> Vec<FireLoop> {
+        (0..self.0.len())
+            .map(|share| FireLoop::new(self.clone(), share, Arc::clone(clock)))
             .collect()
+    }
+}
+
+impl Inbox {
+    fn take(&self) -> Vec<Arc<Partition>> {
+        let mut told = self.told.lock();
+        told.drain().map(|(_, partition)| partition).collect()
     }
 }
 
@@ -79,9 +99,21 @@ enum Event {
     Retry(Arc<Partition>),
 }
 
+/// What became of a partition's turn.
+enum Fired {
+    /// A frame of so many bytes; its commit will be heard of.
+    Appended(usize),
+    /// There was nothing to append.
+    Nothing,
+    /// Something else will tell when to try again.
+    Later,
+}
+
 /// The loop's own state.
 pub struct FireLoop {
     handle: FireHandle,
+    /// Which inbox is its own.
+    share: usize,
     clock: Arc<dyn Clock>,
     deadlines: BTreeSet<(DueTime, PartitionKey)>,
     tracked: HashMap<PartitionKey, (Arc<Partition>, DueTime)>,
@@ -93,6 +125,7 @@ pub struct FireLoop {
     retrying: HashSet<PartitionKey>,
     events: FuturesUnordered<BoxFuture<'static, Event>>,
     holds: HoldCache,
+    turns: Turns,
     /// Bytes of a fired record, lately: what does not fit a frame is not taken out.
     record_bytes: usize,
 }
@@ -106,10 +139,11 @@ impl std::fmt::Debug for FireLoop {
 }
 
 impl FireLoop {
-    /// A loop that hears what is told to `handle`.
-    pub fn new(handle: FireHandle, clock: Arc<dyn Clock>) -> Self {
+    fn new(handle: FireHandle, share: usize, clock: Arc<dyn Clock>) -> Self {
+        let holds = HoldCache::new(HOLDS_BYTES_MAX / handle.0.len());
         Self {
             handle,
+            share,
             clock,
             deadlines: BTreeSet::new(),
             tracked: HashMap::new(),
@@ -117,7 +151,8 @@ impl FireLoop {
             firing: HashSet::new(),
             retrying: HashSet::new(),
             events: FuturesUnordered::new(),
-            holds: HoldCache::default(),
+            holds,
+            turns: Turns::default(),
             record_bytes: 0,
         }
     }
@@ -126,6 +161,9 @@ impl FireLoop {
     pub async fn run(mut self, mut shutdown: watch::Receiver<bool>) -> std::io::Result<()> {
         let timer = WallTimer::new()?;
         let handle = self.handle.clone();
+        let Some(inbox) = handle.0.get(self.share) else {
+            return Ok(());
+        };
         loop {
             let now = self.clock.wall();
             let next = self.deadlines.first().map_or(i64::MAX, |(due, _)| due.0);
@@ -134,7 +172,7 @@ impl FireLoop {
                 tokio::select! {
                     biased;
                     _ = shutdown.wait_for(|stop| *stop) => return Ok(()),
-                    () = handle.0.bell.notified() => {}
+                    () = inbox.bell.notified() => {}
                     Some(event) = self.events.next() => self.on_event(event),
                     slept = timer.sleep_until(wake_at) => slept?,
                 }
@@ -148,12 +186,13 @@ impl FireLoop {
         }
     }
 
-    /// One turn for each partition that has something due now.
+    /// A turn for partitions that have something due now.
     pub(super) fn turn(&mut self) {
         while let Some(Some(event)) = self.events.next().now_or_never() {
             self.on_event(event);
         }
-        for partition in self.handle.take() {
+        let told = self.handle.0.get(self.share).map(Inbox::take);
+        for partition in told.into_iter().flatten() {
             self.track(&partition);
         }
         self.fire_due();
@@ -226,28 +265,39 @@ impl FireLoop {
             .deadlines
             .iter()
             .take_while(|(due, _)| due.0 <= now.0)
-            .copied()
+            .map(|(_, key)| *key)
             .collect();
-        for (_, key) in due {
+        if due.is_empty() {
+            self.turns.forget();
+        }
+        let mut bytes = 0;
+        for key in self.turns.order(due) {
+            if bytes >= BYTES_PER_TURN {
+                // Those that wait are due at the next turn as well.
+                return;
+            }
+            self.turns.give(key);
             let Some((partition, due)) = self.tracked.remove(&key) else {
                 continue;
             };
             self.deadlines.remove(&(due, key));
-            if self.fire(&partition, now) {
-                self.track(&partition);
+            match self.fire(&partition, now) {
+                Fired::Appended(frame) => bytes += frame,
+                Fired::Nothing => self.track(&partition),
+                Fired::Later => {}
             }
         }
     }
 
-    /// Fires what is due in a partition; false where something else will tell when to try again.
-    fn fire(&mut self, partition: &Arc<Partition>, now: TimestampMs) -> bool {
+    /// Fires what is due in a partition.
+    fn fire(&mut self, partition: &Arc<Partition>, now: TimestampMs) -> Fired {
         // One more than fits, so that frames are full.
         let fit = FIRE_BYTES_MAX / self.record_bytes.max(1) + 1;
         let due = match partition.pop_due(now, fit.min(RECORDS_PER_TURN_MAX)) {
             Ok(due) => due,
             Err(error) => {
                 self.retry_after(partition, &error);
-                return false;
+                return Fired::Later;
             }
         };
         let config = partition.config();
@@ -276,8 +326,9 @@ impl FireLoop {
         }
         let Some(frame) = fire.frame else {
             partition.hand_emptied(fire.left);
-            return true;
+            return Fired::Nothing;
         };
+        let bytes = frame.header.total_len();
         self.record_bytes = fire.plain_bytes / fire.fired.len().max(1);
         match partition.append_fire(frame, now) {
             Ok(appended) => {
@@ -297,7 +348,7 @@ impl FireLoop {
                     }
                     .boxed(),
                 );
-                false
+                Fired::Appended(bytes)
             }
             Err(error) => {
                 let retry = !matches!(error, AppendError::Poisoned | AppendError::Closed);
@@ -307,7 +358,7 @@ impl FireLoop {
                 if retry {
                     self.retry(partition);
                 }
-                false
+                Fired::Later
             }
         }
     }

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 
-use bytes::Bytes;
 use scheduler::TimerEntry;
 use storage::{
     frame::HoldEntry,
@@ -13,70 +12,80 @@ use storage::{
 use super::fire::FireError;
 use crate::partition::{Partition, PartitionKey};
 
-/// What is kept, in bytes, at most.
-const BYTES_MAX: usize = 8 << 20;
-
 type Key = (PartitionKey, Offset);
 
 /// HOLD frames in use, of all partitions: two generations, of which the older is forgotten when the younger is full.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct HoldCache {
     /// The one asked for last: neighbours are, one after another.
     last: Option<(Key, StoredHold)>,
     young: HashMap<Key, StoredHold>,
     old: HashMap<Key, StoredHold>,
-    /// Of `young` and `last`, about.
+    /// Of `young`.
     bytes: usize,
+    bytes_max: usize,
 }
 
 impl HoldCache {
+    /// An empty one that keeps so many bytes at most, besides the one asked for last.
+    pub fn new(bytes_max: usize) -> Self {
+        Self {
+            last: None,
+            young: HashMap::new(),
+            old: HashMap::new(),
+            bytes: 0,
+            bytes_max,
+        }
+    }
+
     /// The entry of a timer in its HOLD, and bytes that begin with its record.
     pub fn read(
         &mut self,
         partition: &Partition,
         entry: &TimerEntry,
-    ) -> Result<(HoldEntry, Bytes), FireError> {
+    ) -> Result<(HoldEntry, &[u8]), FireError> {
         let at = entry.place.hold;
         let index = entry.place.index as usize;
-        let failed = |error| failed(at, error);
-        let hold = self.hold(partition, at)?;
-        let before = hold.memory();
-        let held = hold.entry(index).map_err(failed)?;
+        self.bring(partition, at)?;
+        let Some((_, hold)) = &mut self.last else {
+            return Err(FireError::NoHold(at));
+        };
+        let held = hold.entry(index).map_err(|error| failed(at, error))?;
         let due_agrees = held.due == entry.key.due || entry.place.moved;
         if held.id != entry.key.id || !due_agrees {
             return Err(FireError::Disagrees(at));
         }
-        let record = hold.record(&held, index).map_err(failed)?;
-        let grown = hold.memory().saturating_sub(before);
-        self.bytes += grown;
-        Ok((held, record))
+        let record = hold.record(&held, index);
+        Ok((held, record.map_err(|error| failed(at, error))?))
     }
 
-    fn hold(&mut self, partition: &Partition, at: Offset) -> Result<&mut StoredHold, FireError> {
+    /// Makes it the last one.
+    fn bring(&mut self, partition: &Partition, at: Offset) -> Result<(), FireError> {
         let key = (partition.key, at);
         let known = match self.last.take() {
             Some((last, hold)) if last == key => Some(hold),
             other => {
-                self.young.extend(other);
-                if self.bytes > BYTES_MAX / 2 {
-                    self.old = std::mem::take(&mut self.young);
-                    self.bytes = 0;
-                }
-                self.young.remove(&key).or_else(|| {
-                    let known = self.old.remove(&key)?;
-                    self.bytes += known.memory();
-                    Some(known)
-                })
+                self.keep(other);
+                let known = self.young.remove(&key);
+                self.bytes -= known.as_ref().map_or(0, StoredHold::memory);
+                known.or_else(|| self.old.remove(&key))
             }
         };
-        let hold = if let Some(hold) = known.filter(|hold| !hold.is_gone()) {
-            hold
-        } else {
-            let hold = open(partition, at)?;
-            self.bytes += hold.memory();
-            hold
+        let hold = match known.filter(|hold| !hold.is_gone()) {
+            Some(hold) => hold,
+            None => open(partition, at)?,
         };
-        Ok(&mut self.last.insert((key, hold)).1)
+        self.last = Some((key, hold));
+        Ok(())
+    }
+
+    fn keep(&mut self, last: Option<(Key, StoredHold)>) {
+        self.bytes += last.as_ref().map_or(0, |(_, hold)| hold.memory());
+        self.young.extend(last);
+        if self.bytes > self.bytes_max / 2 {
+            self.old = std::mem::take(&mut self.young);
+            self.bytes = 0;
+        }
     }
 }
 

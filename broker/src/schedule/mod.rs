@@ -24,6 +24,7 @@ pub mod hold_cache;
 pub mod key_index;
 pub mod pending;
 pub mod timer;
+mod turns;
 
 #[cfg(test)]
 mod tests;

@@ -108,11 +108,11 @@ impl World {
         };
         let partition = Partition::new(key, "t".into(), log, epoch, config, metrics, held);
         let partition = Arc::new(partition);
-        let fire = FireHandle::default();
+        let fire = FireHandle::new(1);
         fire.watch(&partition);
         Some(Self {
             disk,
-            fire_loop: FireLoop::new(fire.clone(), Arc::clone(&clock) as _),
+            fire_loop: fire.loops(&(Arc::clone(&clock) as _)).remove(0),
             clock,
             partition,
             fire,

@@ -14,7 +14,7 @@ mod merge;
 mod run;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet, btree_map::Entry},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque, btree_map::Entry},
     io,
     path::PathBuf,
     sync::Arc,
@@ -156,7 +156,7 @@ pub struct TimerStore {
     /// All of the runs up to here was taken out, beyond each run's own floor.
     done: Option<TimerKey>,
     /// Live timers of the runs behind `done`, as far as they were read.
-    ahead: BTreeMap<TimerKey, Place>,
+    ahead: VecDeque<(TimerKey, Place)>,
     merge: Option<Merge>,
     /// Due times of those that were moved.
     moved: HashMap<ScheduleId, DueTime>,
@@ -189,7 +189,7 @@ impl TimerStore {
             next_file: 0,
             past: Vec::new(),
             done: None,
-            ahead: BTreeMap::new(),
+            ahead: VecDeque::new(),
             merge: None,
             moved: HashMap::new(),
             pending: 0,
@@ -265,7 +265,7 @@ impl TimerStore {
             self.moved.insert(entry.key.id, entry.key.due);
         }
         // The memtable is asked first, so an older one read ahead must not follow it.
-        self.ahead.remove(&entry.key);
+        self.not_ahead(entry.key);
         self.pending_bytes += u64::from(entry.place.bytes);
         if let Some(before) = self.memtable.insert(entry.key, entry.place) {
             self.one_less(before);
@@ -293,7 +293,7 @@ impl TimerStore {
         self.changes += 1;
         self.one_less(place);
         self.moved.remove(&key.id);
-        self.ahead.remove(&key);
+        self.not_ahead(key);
         self.memtable.remove(&key);
         if self
             .runs
@@ -347,9 +347,17 @@ impl TimerStore {
 
     /// Takes out the one that [`TimerStore::first`] gave.
     fn take_first(&mut self, entry: TimerEntry) {
-        self.memtable.remove(&entry.key);
-        self.ahead.remove(&entry.key);
-        self.moved.remove(&entry.key.id);
+        // Never in both: what is in the memtable is not read ahead, and one that is inserted is taken from there.
+        if self
+            .ahead
+            .pop_front_if(|(key, _)| *key == entry.key)
+            .is_none()
+        {
+            self.memtable.remove(&entry.key);
+        }
+        if entry.place.moved {
+            self.moved.remove(&entry.key.id);
+        }
         self.done = self.done.max(Some(entry.key));
         self.one_less(entry.place);
         self.changes += 1;
@@ -357,10 +365,7 @@ impl TimerStore {
 
     fn first(&mut self) -> Result<Option<TimerEntry>, StoreError> {
         self.read_ahead()?;
-        let on_disk = self
-            .ahead
-            .first_key_value()
-            .map(|(key, place)| (*key, *place));
+        let on_disk = self.ahead.front().copied();
         let in_memory = self
             .memtable
             .first_key_value()
@@ -370,6 +375,13 @@ impl TimerStore {
             .flatten()
             .min_by_key(|(key, _)| *key);
         Ok(first.map(|(key, place)| TimerEntry { key, place }))
+    }
+
+    /// A key that is not, or not any more, what the runs say of it.
+    fn not_ahead(&mut self, key: TimerKey) {
+        if let Ok(at) = self.ahead.binary_search_by_key(&key, |(key, _)| *key) {
+            self.ahead.remove(at);
+        }
     }
 
     /// Fills the look-ahead where it is empty and the runs have more.
@@ -387,7 +399,7 @@ impl TimerStore {
                 && !self.memtable.contains_key(&key)
                 && !self.taken_out.contains(&key)
             {
-                self.ahead.insert(key, place);
+                self.ahead.push_back((key, place));
             }
         }
         Ok(())

@@ -216,17 +216,15 @@ impl Journal {
                 partition: tail.partition,
                 first_offset: tail.first_offset,
             };
-            let id = match self.ids.get(&name) {
-                Some(id) => *id,
-                None => {
-                    let id = u32::try_from(self.ids.len()).map_err(io::Error::other)?;
-                    let folder = tail.folder.strip_prefix(&self.node_dir).ok();
-                    let folder = folder.and_then(Path::to_str);
-                    let folder = folder.ok_or(io::ErrorKind::InvalidInput)?;
-                    self.buffer.segment(id, &name, folder);
-                    self.ids.insert(name, id);
-                    id
-                }
+            let id = if let Some(id) = self.ids.get(&name) {
+                *id
+            } else {
+                let id = u32::try_from(self.ids.len()).map_err(io::Error::other)?;
+                let folder = self.name_of(tail.folder);
+                let folder = folder.ok_or(io::ErrorKind::InvalidInput)?;
+                self.buffer.segment(id, &name, folder);
+                self.ids.insert(name, id);
+                id
             };
             let len = u32::try_from(tail.len()).map_err(io::Error::other)?;
             let room = self.buffer.bytes(id, tail.from, len);

@@ -161,11 +161,14 @@ impl Found {
     }
 }
 
+/// An open segment, and where it is.
+type SegmentFile = (PathBuf, Arc<dyn DiskFile>);
+
 struct Segments<'a> {
     disk: &'a dyn Disk,
     node_dir: &'a Path,
     /// `None` where there is no such segment any more.
-    open: HashMap<SegmentName, Option<(PathBuf, Arc<dyn DiskFile>)>>,
+    open: HashMap<SegmentName, Option<SegmentFile>>,
     replayed: Replayed,
 }
 
@@ -238,7 +241,7 @@ impl Segments<'_> {
         &self,
         name: &SegmentName,
         path: PathBuf,
-    ) -> Result<Option<(PathBuf, Arc<dyn DiskFile>)>, JournalError> {
+    ) -> Result<Option<SegmentFile>, JournalError> {
         let file = self
             .disk
             .open(&path, OpenMode::ReadWrite)

@@ -107,9 +107,8 @@ impl Log {
 
     /// Makes the segments have what only the journal has; false where that failed, which poisons the log.
     pub(super) fn settle(&self) -> bool {
-        let upto = match Upto::now(&self.writer.lock()) {
-            Some(upto) => upto,
-            None => return false,
+        let Some(upto) = Upto::now(&self.writer.lock()) else {
+            return false;
         };
         let synced = self.sync_segment(&upto.segment);
         self.end_round(&upto, synced, 0)

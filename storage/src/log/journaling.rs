@@ -59,42 +59,52 @@ pub struct JournalOptions {
     pub bytes_max: u64,
 }
 
+/// What becomes of small tails.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum State {
+    /// They are synced as large ones.
+    #[default]
+    Off,
+    /// So are these, and counted: there may be a journal soon.
+    Counted(u32),
+    /// They go to the journal.
+    On,
+    /// What a half has is not in the segments, and cannot be brought there.
+    Stuck,
+}
+
 /// What waits for the journal's thread, and what others did for it.
 #[derive(Default)]
 pub(super) struct JournalQueue {
-    /// It takes tails.
-    pub(super) is_on: bool,
+    pub(super) state: State,
     pub(super) tails: VecDeque<Request>,
-    /// Syncs of small tails while there is no journal; `None` where there will be none.
-    small: Option<u32>,
-    is_wanted: bool,
     pub(super) is_closing: bool,
     pub(super) to_settle: VecDeque<Settle>,
+    settling: usize,
     /// Logs whose segments lag far behind. Bounded by the size of a half.
     pub(super) to_ease: VecDeque<Weak<Log>>,
     /// One is synced for that: one at a time leaves the disk to those that are waited for.
     pub(super) is_easing: bool,
-    settling: usize,
     /// The half that may be filled next.
     spare: Option<Half>,
-    /// What a half has is not in the segments, and cannot be brought there.
-    is_stuck: bool,
 }
 
 impl JournalQueue {
-    pub(super) const fn takes(&self, bytes: u64) -> bool {
-        self.is_on && bytes <= TAIL_BYTES_MAX
+    pub(super) fn takes(&self, bytes: u64) -> bool {
+        self.state == State::On && bytes <= TAIL_BYTES_MAX
     }
 
-    /// Counts a small tail that there was no journal for; whether it has to be made now.
+    /// Counts a small tail that there was no journal for; whether one has to be made now.
     pub(super) fn is_wanted_now(&mut self, bytes: u64) -> bool {
-        let Some(small) = self.small.as_mut().filter(|_| bytes <= TAIL_BYTES_MAX) else {
+        let State::Counted(small) = &mut self.state else {
             return false;
         };
-        *small = small.saturating_add(1);
-        let is_wanted = *small == MAKE_AFTER;
-        self.is_wanted |= is_wanted;
-        is_wanted
+        *small += u32::from(bytes <= TAIL_BYTES_MAX && *small < MAKE_AFTER);
+        *small == MAKE_AFTER
+    }
+
+    fn is_wanted(&self) -> bool {
+        self.state == State::Counted(MAKE_AFTER)
     }
 }
 
@@ -110,7 +120,7 @@ pub(super) struct Settle {
 /// Starts the thread that has the journal.
 pub(super) fn start(queue: Arc<Queue>, options: JournalOptions) -> io::Result<JoinHandle<()>> {
     if options.journal.is_none() {
-        queue.waiting.lock().journal.small = Some(0);
+        queue.waiting.lock().journal.state = State::Counted(0);
     }
     std::thread::Builder::new()
         .name("journal".into())
@@ -129,7 +139,7 @@ fn journal_of(queue: &Queue, options: JournalOptions) -> Option<Journal> {
     }
     {
         let mut waiting = queue.waiting.lock();
-        while !waiting.journal.is_wanted {
+        while !waiting.journal.is_wanted() {
             if waiting.stop || waiting.journal.is_closing {
                 return None;
             }
@@ -141,6 +151,7 @@ fn journal_of(queue: &Queue, options: JournalOptions) -> Option<Journal> {
         Ok(journal) => Some(journal),
         Err(error) => {
             warn!(%error, "no journal could be made: small appends are synced log by log");
+            queue.waiting.lock().journal.state = State::Off;
             None
         }
     }
@@ -153,13 +164,13 @@ pub(super) fn settle(queue: &Queue, settle: Settle) {
     let given_back = half.map(|(half, generation)| give_back(half, generation, settle.bytes));
     let mut waiting = queue.waiting.lock();
     waiting.journal.settling -= 1;
-    waiting.journal.is_stuck |= !is_settled;
     match given_back {
         Some(Ok(half)) => waiting.journal.spare = Some(half),
         Some(Err(error)) => {
             error!(%error, "a half of the journal cannot be used again");
-            waiting.journal.is_stuck = true;
+            waiting.journal.state = State::Stuck;
         }
+        None if !is_settled => waiting.journal.state = State::Stuck,
         None => {}
     }
     queue.journal_bell.notify_all();
@@ -226,7 +237,7 @@ impl JournalWriter {
         {
             let mut waiting = queue.waiting.lock();
             waiting.journal.spare = journal.other_half();
-            waiting.journal.is_on = true;
+            waiting.journal.state = State::On;
         }
         Self {
             queue,
@@ -258,7 +269,7 @@ impl JournalWriter {
             if waiting.stop || waiting.journal.is_closing {
                 return Err(Ended::Asked);
             }
-            if waiting.journal.is_stuck {
+            if waiting.journal.state == State::Stuck {
                 error!(
                     "a log could not be synced: the journal is kept for the next start, and not used any more"
                 );
@@ -362,7 +373,7 @@ impl JournalWriter {
     /// What waits is synced otherwise. After a clean end the segments have all that was acked.
     fn end(self, ended: &Ended) {
         let mut waiting = self.queue.waiting.lock();
-        waiting.journal.is_on = false;
+        waiting.journal.state = State::Off;
         let tails: Vec<Request> = waiting.journal.tails.drain(..).collect();
         if waiting.stop {
             return;
@@ -384,7 +395,7 @@ impl JournalWriter {
         while waiting.journal.settling > 0 && !waiting.stop {
             self.queue.journal_bell.wait(&mut waiting);
         }
-        let is_stuck = waiting.journal.is_stuck;
+        let is_stuck = waiting.journal.state == State::Stuck;
         drop(waiting);
         if is_stuck || !settle_all(self.members.values().map(|(log, _)| log)) {
             return;

@@ -134,14 +134,14 @@ impl StoredHold {
     }
 
     /// Bytes that begin with the record of an entry, its timestamp in `timestamp_delta`.
-    pub fn record(&mut self, entry: &HoldEntry, index: usize) -> Result<Bytes, HoldReadError> {
+    pub fn record(&mut self, entry: &HoldEntry, index: usize) -> Result<&[u8], HoldReadError> {
         let number = entry.block();
-        let block = match &self.block {
-            Some((last, block)) if *last == number => block.clone(),
-            _ => self.read_block(number, index)?,
-        };
-        let bytes = entry.bytes_in(&block, index)?;
-        let record = RecordRef::read(&bytes).map_err(|_| FrameError::Entry(index))?;
+        if self.block.as_ref().is_none_or(|(last, _)| *last != number) {
+            self.block = Some((number, self.read_block(number, index)?));
+        }
+        let block = self.block.as_ref().map_or(&[][..], |(_, block)| block);
+        let bytes = entry.bytes_in(block, index)?;
+        let record = RecordRef::read(bytes).map_err(|_| FrameError::Entry(index))?;
         // Where the entry was damaged, another record may stand there.
         if entry.original_offset.0 != self.id_base.saturating_add(i64::from(record.offset_delta)) {
             return Err(FrameError::Entry(index).into());
@@ -149,7 +149,7 @@ impl StoredHold {
         Ok(bytes)
     }
 
-    fn read_block(&mut self, number: u32, index: usize) -> Result<Bytes, HoldReadError> {
+    fn read_block(&self, number: u32, index: usize) -> Result<Bytes, HoldReadError> {
         let place = usize::try_from(number)
             .ok()
             .and_then(|i| self.blocks.get(i));
@@ -164,7 +164,6 @@ impl StoredHold {
         if !block.is_whole() {
             return Err(FrameError::Block(number).into());
         }
-        self.block = Some((number, block.stored.clone()));
         Ok(block.stored)
     }
 }

@@ -136,7 +136,7 @@ impl fmt::Debug for Syncer {
         let waiting = self.0.queue.waiting.lock();
         f.debug_struct("Syncer")
             .field("waiting", &waiting.now.len())
-            .field("journal", &waiting.journal.is_on)
+            .field("journal", &waiting.journal.state)
             .finish_non_exhaustive()
     }
 }

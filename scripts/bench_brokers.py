@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import re
 import shutil
 import socket
 import struct
@@ -187,6 +188,11 @@ class Chronos(Broker):
         for setting in self.settings:
             words += ["--set", setting]
         return words
+
+    @property
+    def admin(self):
+        """Where the gRPC admin API is, as the node said when it was ready."""
+        return re.findall(r"^ready .*grpc=(\S+)", (self.folder / "log").read_text(), re.MULTILINE)[-1]
 
 
 class Kafka(Broker):

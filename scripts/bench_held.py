@@ -100,6 +100,53 @@ def pending(folder):
         say(f"fires after it: missing {run['missing']}, p99 {run['p99_us'] / 1e3:.1f} ms, RSS {rss_mb(broker.pid):.0f} MB")
 
 
+def schedule(broker, *words, **more):
+    """`chronosctl schedule`, its answer read as lines of JSON."""
+    command = [os.environ["CHRONOSCTL_BIN"], "schedule", *words, "--admin", broker.admin, "-o", "json"]
+    done = subprocess.run(command, capture_output=True, text=True, **more)
+    if done.returncode:
+        raise Failed(f"{command}: {done.stderr}")
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def cancels(folder):
+    """Ids of records that wait, cancelled by id."""
+    with Chronos(folder, ["flush.policy=ack"]) as broker:
+        records = int(1_000_000 * SCALE)
+        broker.bench("produce", "--held-over", "24h", "-p", PARTITIONS, topic="cancels", records=records, size=100)
+        ids = {}
+        for row in schedule(broker, "list", "-t", "cancels", "--limit", str(records)):
+            ids.setdefault(row["partition"], []).append(str(row["schedule_id"]))
+        started, cancelled = time.monotonic(), 0
+        for partition, some in ids.items():
+            counts = schedule(broker, "cancel", "-t", "cancels", "-p", str(partition), "--ids-from", "-", input="\n".join(some))
+            cancelled += sum(row["records"] for row in counts if row["result"] == "cancelled")
+        took = time.monotonic() - started
+        say(f"{cancelled:,} of {records:,} cancelled by id, partition by partition, in {took:.1f} s")
+
+
+def mixed(folder):
+    """What is produced and read at once, while others fire and many wait, beside the same on an idle node."""
+    with Chronos(folder, ["flush.policy=ack"]) as broker:
+        def e2e(topic):
+            run = broker.bench("e2e", "--rate", "1000", "--seconds", "8", topic=topic, size=512)
+            return f"p50 {run['p50_us'] / 1e3:.2f} p99 {run['p99_us'] / 1e3:.2f} ms"
+
+        records = int(1_000_000 * SCALE)
+        say(f"produce to read on an idle node: {e2e('idle')}")
+        broker.bench("produce", "--held-over", "24h", "-p", PARTITIONS, topic="waiting", records=records, size=100)
+        # All accepted before the first is due; a consumer reads what fires, on the same cores.
+        ahead = 14
+        words = ["bench", "held", "--bootstrap", broker.address, "-t", "firing", "-p", PARTITIONS, "--records", str(50_000 * 13)]
+        words += ["--size", "512", "--window", "13s", "--after", f"{ahead}s", "--patience", "60s", "-o", "json"]
+        firing = subprocess.Popen([os.environ["CHRONOSCTL_BIN"], *words], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        time.sleep(ahead + 1)
+        text = e2e("busy")
+        run = json.loads(firing.communicate()[0].splitlines()[-1])
+        say(f"produce to read while 50,000/s fire and {records:,} wait: {text}; lateness of what fires p99 {run['p99_us'] / 1e3:.1f} ms,"
+            f" missing {run['missing']}")
+
+
 async def nats_lateness(port, rate, seconds):
     import nats
     nc = await nats.connect(f"nats://127.0.0.1:{port}")
@@ -173,8 +220,9 @@ def nats(folder):
 
 def main():
     with tempfile.TemporaryDirectory(prefix="bench-held-", dir=os.environ.get("BENCH_DIR")) as folder:
-        wanted = sys.argv[1:] or ["lateness", "pending", "nats"]
-        for name, run in (("lateness", ours), ("pending", pending), ("nats", nats)):
+        parts = {"lateness": ours, "pending": pending, "cancels": cancels, "mixed": mixed, "nats": nats}
+        wanted = sys.argv[1:] or parts
+        for name, run in parts.items():
             if name in wanted:
                 say(f"== {name}")
                 run(os.path.join(folder, name))

@@ -1,6 +1,11 @@
 //! `chronosctl schedule list|get|cancel|reschedule|fire|stats|watch`.
 
-use std::{process::ExitCode, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
 
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
@@ -18,6 +23,8 @@ use crate::{
 const CONNECT: Duration = Duration::from_secs(5);
 /// A call that reads much, as a histogram of a hundred million does.
 const PATIENCE: Duration = Duration::from_mins(2);
+/// Ids in one request.
+const IDS_AT_ONCE: usize = 10_000;
 /// Characters of the longest bar.
 const BAR: usize = 40;
 /// Characters of a value in a list.
@@ -51,6 +58,9 @@ pub enum ScheduleCommand {
         filter: Filter,
         /// Ids, of one partition
         ids: Vec<i64>,
+        /// Ids, one a line, of this file (- for the standard input): tells how many had which outcome
+        #[arg(long, value_name = "FILE", conflicts_with = "ids")]
+        ids_from: Option<PathBuf>,
         /// Only count them
         #[arg(long, conflicts_with = "ids")]
         dry_run: bool,
@@ -205,6 +215,12 @@ struct CancelRow {
 }
 
 #[derive(Serialize)]
+struct CountRow {
+    result: &'static str,
+    records: u64,
+}
+
+#[derive(Serialize)]
 struct Counted {
     matched: i64,
     cancelled: i64,
@@ -260,7 +276,13 @@ pub(super) async fn run(
             ids,
             dry_run,
             all,
+            ids_from: None,
         } if ids.is_empty() => bulk_cancel(client, format, filter, dry_run, all).await,
+        ScheduleCommand::Cancel {
+            filter,
+            ids_from: Some(file),
+            ..
+        } => cancel_those_of(client, format, &filter, &file).await,
         ScheduleCommand::Cancel { filter, ids, .. } => cancel(client, format, &filter, ids).await,
         ScheduleCommand::Reschedule {
             place,
@@ -354,6 +376,39 @@ async fn cancel(
     filter: &Filter,
     ids: Vec<i64>,
 ) -> anyhow::Result<ExitCode> {
+    let outcomes = cancel_some(&mut client, filter, ids).await?;
+    let rows: Vec<CancelRow> = outcomes
+        .iter()
+        .map(|outcome| CancelRow {
+            schedule_id: outcome.schedule_id,
+            result: result_text(outcome.result()),
+            delivered_offset: outcome.delivered_offset,
+        })
+        .collect();
+    let all = rows.iter().all(|row| row.result == "cancelled");
+    output::rows(format, &rows)?;
+    Ok(if all {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn result_text(result: pb::CancelResult) -> &'static str {
+    match result {
+        pb::CancelResult::Cancelled => "cancelled",
+        pb::CancelResult::AlreadyDelivered => "already delivered",
+        pb::CancelResult::NotFound => "not found",
+        pb::CancelResult::Unspecified => "unknown",
+    }
+}
+
+/// Asks for ids of one partition.
+async fn cancel_some(
+    client: &mut Client,
+    filter: &Filter,
+    schedule_ids: Vec<i64>,
+) -> anyhow::Result<Vec<pb::CancelOutcome>> {
     let partition = match filter.partition.as_slice() {
         [] => 0,
         [one] => *one,
@@ -362,29 +417,41 @@ async fn cancel(
     let request = pb::CancelScheduledMessagesRequest {
         topic: filter.topic.clone(),
         partition,
-        schedule_ids: ids,
+        schedule_ids,
         request_id: String::new(),
     };
-    let answer = client
-        .cancel_scheduled_messages(request)
-        .await
-        .map_err(told)?;
-    let rows: Vec<CancelRow> = answer
-        .into_inner()
-        .outcomes
-        .iter()
-        .map(|outcome| CancelRow {
-            schedule_id: outcome.schedule_id,
-            result: match outcome.result() {
-                pb::CancelResult::Cancelled => "cancelled",
-                pb::CancelResult::AlreadyDelivered => "already delivered",
-                pb::CancelResult::NotFound => "not found",
-                pb::CancelResult::Unspecified => "unknown",
-            },
-            delivered_offset: outcome.delivered_offset,
-        })
+    let answer = client.cancel_scheduled_messages(request).await;
+    Ok(answer.map_err(told)?.into_inner().outcomes)
+}
+
+async fn cancel_those_of(
+    mut client: Client,
+    format: Format,
+    filter: &Filter,
+    file: &Path,
+) -> anyhow::Result<ExitCode> {
+    let text = if file == Path::new("-") {
+        std::io::read_to_string(std::io::stdin())
+    } else {
+        std::fs::read_to_string(file)
+    };
+    let text = text.with_context(|| format!("reading {}", file.display()))?;
+    let ids = text.split_whitespace().map(|id| {
+        let parsed = id.parse::<i64>();
+        parsed.with_context(|| format!("'{id}' is no schedule id"))
+    });
+    let ids: Vec<i64> = ids.collect::<anyhow::Result<_>>()?;
+    let mut counts: BTreeMap<&'static str, u64> = BTreeMap::new();
+    for some in ids.chunks(IDS_AT_ONCE) {
+        for outcome in cancel_some(&mut client, filter, some.to_vec()).await? {
+            *counts.entry(result_text(outcome.result())).or_default() += 1;
+        }
+    }
+    let all = counts.keys().all(|result| *result == "cancelled");
+    let rows: Vec<_> = counts
+        .into_iter()
+        .map(|(result, records)| CountRow { result, records })
         .collect();
-    let all = rows.iter().all(|row| row.result == "cancelled");
     output::rows(format, &rows)?;
     Ok(if all {
         ExitCode::SUCCESS

@@ -15,9 +15,17 @@ use rdkafka::{
     producer::FutureRecord,
 };
 
-const RELEASES: [&str; 4] = ["v0.1.0", "v0.1.0-data-plane", "v0.1.0-timers", WITH_KEYS];
+const RELEASES: [&str; 5] = [
+    "v0.1.0",
+    "v0.1.0-data-plane",
+    "v0.1.0-timers",
+    WITH_KEYS,
+    WITH_JOURNAL,
+];
 /// The first that knew schedule keys; it has timer files of version 2.
 const WITH_KEYS: &str = "v0.1.0-keys";
+/// The first that had a journal; it was not stopped: only the journal has the end of some segments.
+const WITH_JOURNAL: &str = "v0.1.0-journal";
 /// The year 2100: this one waits in every run of this test.
 const FAR: i64 = 4_102_444_800_000;
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -104,12 +112,30 @@ async fn write(release: &str) {
         send_keyed(&broker.kafka, value).await;
     }
     client::delete_topic(&broker.kafka, "gone").await.unwrap();
-    broker.stop().unwrap();
+    broker.kill().unwrap();
     let to = folder(release);
     if to.exists() {
         fs::remove_dir_all(&to).unwrap();
     }
     copy(&broker.data_dir(), &to);
+    lose_power(&to);
+}
+
+/// What the segments were not synced with is gone, as far as it is known that it was not; the journal's files lose what was never
+/// written in them.
+fn lose_power(node: &Path) {
+    for partition in ["held-0", "keyed-0"] {
+        let segment = format!("1/partitions/{partition}/segments/00000000000000000000.log");
+        let path = node.join(segment);
+        let bytes = fs::read(&path).unwrap();
+        fs::write(&path, &bytes[..bytes.len() - 100]).unwrap();
+    }
+    for half in ["a", "b"] {
+        let path = node.join(format!("1/journal/{half}.journal"));
+        let bytes = fs::read(&path).unwrap();
+        let used = bytes.iter().rposition(|b| *b != 0).unwrap() + 1;
+        fs::write(&path, &bytes[..used.next_multiple_of(4096)]).unwrap();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -121,6 +147,12 @@ async fn data_of_every_release_is_opened_and_is_what_it_was() {
         let temporary = tempfile::tempdir().unwrap();
         copy(&folder(release), temporary.path());
         let mut broker = Broker::start_with_data(temporary.path(), &SETTINGS).unwrap();
+        if release == WITH_JOURNAL {
+            let log = broker.log();
+            let replayed = log.lines().find(|line| line.contains("journal replayed"));
+            let replayed = replayed.expect("the journal was read");
+            assert!(!replayed.contains("written_bytes=0"), "{replayed}");
+        }
         for _start in 0..2 {
             let plain = client::read_all(&broker.kafka, "plain", PATIENCE).unwrap();
             let values: Vec<_> = plain.iter().map(|f| (f.offset, f.value.clone())).collect();
@@ -132,7 +164,7 @@ async fn data_of_every_release_is_opened_and_is_what_it_was() {
             let (_, page) = tool::http_get(&broker.http, "/metrics").unwrap();
             let waiting = "chronos_schedule_pending_messages{topic=\"held\"} 1";
             assert!(page.contains(waiting), "{release}: {page}");
-            if release == WITH_KEYS {
+            if [WITH_KEYS, WITH_JOURNAL].contains(&release) {
                 // The newer one takes the place of the one that waits, whoever wrote it down.
                 send_keyed(&broker.kafka, "newer").await;
                 let (_, page) = tool::http_get(&broker.http, "/metrics").unwrap();

@@ -46,6 +46,8 @@ prepare java "javac mvn" "$suites/java/pom.xml" "$suites/java/src"
 prepare go go "$suites/go"
 prepare buf "node npm" "$suites/buf/package-lock.json"
 prepare node "node npm" "$suites/node/package-lock.json"
+# The oracle speaks by Kafka's own classes.
+if command -v javac > /dev/null && command -v mvn > /dev/null; then compat-tests/peers/kafka-peer libs > /dev/null; fi
 command -v kcat > /dev/null || missing+=("kcat: there is no kcat")
 
 (( ${#missing[@]} )) || exit 0

@@ -213,6 +213,13 @@ fn start_syncer(
             "journal replayed"
         );
     }
+    let journal = match journal {
+        Some(unwanted) if journal_bytes == 0 => {
+            unwanted.remove(&*disk)?;
+            None
+        }
+        other => other,
+    };
     let on_sync = Arc::clone(metrics);
     let together = FileSystem::of(data_dir.path())?;
     let journal = (journal_bytes > 0).then(|| JournalOptions {

@@ -176,6 +176,15 @@ impl Journal {
         Ok(Self::over(node_dir, halves, 1))
     }
 
+    /// Removes a journal whose rounds are over, as they are after [`Journal::open`].
+    pub fn remove(self, disk: &dyn Disk) -> io::Result<()> {
+        let folder = folder(&self.node_dir);
+        for name in NAMES {
+            disk.remove_file(&folder.join(name))?;
+        }
+        disk.sync_dir(&folder)
+    }
+
     fn over(node_dir: &Path, halves: [Half; 2], generation: u64) -> Self {
         Self {
             node_dir: node_dir.to_path_buf(),

@@ -127,14 +127,16 @@ fn lose_power(node: &Path) {
     for partition in ["held-0", "keyed-0"] {
         let segment = format!("1/partitions/{partition}/segments/00000000000000000000.log");
         let path = node.join(segment);
-        let bytes = fs::read(&path).unwrap();
-        fs::write(&path, &bytes[..bytes.len() - 100]).unwrap();
+        let mut bytes = fs::read(&path).unwrap();
+        bytes.truncate(bytes.len() - 100);
+        fs::write(&path, bytes).unwrap();
     }
     for half in ["a", "b"] {
         let path = node.join(format!("1/journal/{half}.journal"));
-        let bytes = fs::read(&path).unwrap();
+        let mut bytes = fs::read(&path).unwrap();
         let used = bytes.iter().rposition(|b| *b != 0).unwrap() + 1;
-        fs::write(&path, &bytes[..used.next_multiple_of(4096)]).unwrap();
+        bytes.truncate(used.next_multiple_of(4096));
+        fs::write(&path, bytes).unwrap();
     }
 }
 

@@ -460,12 +460,11 @@ fn a_segment_that_ends_before_the_journal_goes_on_is_refused() {
 
 #[test]
 fn a_journal_that_is_not_wanted_any_more_goes_when_it_is_over() {
-    let (disk, model, acked) = unsettled();
+    let (disk, mut model, acked) = unsettled();
     let (journal, replayed) = Journal::open(&disk, node_dir()).unwrap();
     assert!(replayed.written_bytes > 0);
     journal.unwrap().remove(&disk).unwrap();
     assert!(!disk.exists(&journal_path()));
-    let mut model = Model { ..model };
     model.check_reopened(&Node::open(&disk.crash(0), model.lives).unwrap().0, acked);
 }
 

@@ -5,12 +5,13 @@ use bytes::{Buf, BufMut};
 use crate::units::{Offset, TopicId};
 
 /// Rounds start at multiples of it: no block that has an acked round is written again.
-pub(super) const BLOCK_BYTES: u64 = 4096;
+pub(super) const BLOCK_BYTES: u64 = BLOCK_LEN as u64;
+pub(super) const BLOCK_LEN: usize = 4096;
 const MAGIC: &[u8; 8] = b"CRNJNL1\0";
 const VERSION: u32 = 1;
 const HEADER_LEN: usize = 36;
 const HEADER_CRC_AT: usize = 32;
-const ROUND_MAGIC: &[u8; 4] = b"JRND";
+pub(super) const ROUND_MAGIC: &[u8; 4] = b"JRND";
 pub(super) const ROUND_HEADER_LEN: usize = 28;
 const CRC_COVERS_FROM: usize = 8;
 const SEGMENT: u8 = 1;
@@ -21,6 +22,8 @@ const BYTES: u8 = 2;
 pub(super) struct FileHeader {
     pub(super) salt: u64,
     pub(super) first_generation: u64,
+    /// The node was stopped: no round is there that is not over.
+    pub(super) is_closed: bool,
 }
 
 impl FileHeader {
@@ -28,7 +31,7 @@ impl FileHeader {
         let mut out = Vec::with_capacity(HEADER_LEN);
         out.put_slice(MAGIC);
         out.put_u32(VERSION);
-        out.put_u32(0);
+        out.put_u32(u32::from(self.is_closed));
         out.put_u64(self.salt);
         out.put_u64(self.first_generation);
         out.put_u32(crc32c::crc32c(&out));
@@ -57,10 +60,11 @@ impl FileHeader {
         if crc.get_u32() != crc32c::crc32c(covered) {
             return Err("the header's checksum does not fit".into());
         }
-        b.advance(4);
+        let is_closed = b.get_u32() != 0;
         Ok(Self {
             salt: b.get_u64(),
             first_generation: b.get_u64(),
+            is_closed,
         })
     }
 }
@@ -259,6 +263,7 @@ mod tests {
         let header = FileHeader {
             salt: SALT,
             first_generation: 12,
+            is_closed: true,
         };
         let bytes = header.encode();
         assert_eq!(FileHeader::parse(&bytes), Ok(header));

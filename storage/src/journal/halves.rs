@@ -75,6 +75,7 @@ impl Half {
         let header = FileHeader {
             salt: uuid::Uuid::new_v4().as_u64_pair().0,
             first_generation: 1,
+            is_closed: false,
         };
         let mut half = Self {
             file,
@@ -110,9 +111,14 @@ impl Half {
 
     /// What was written in an earlier generation is over. Blocks on the disk.
     pub fn begin_at(&self, first_generation: u64) -> io::Result<()> {
+        self.write_header(first_generation, false)
+    }
+
+    fn write_header(&self, first_generation: u64, is_closed: bool) -> io::Result<()> {
         let header = FileHeader {
             salt: self.salt,
             first_generation,
+            is_closed,
         };
         self.file
             .write_all_at(&mut [IoSlice::new(&header.encode())], 0)?;
@@ -280,7 +286,7 @@ impl Journal {
     pub fn end(self) -> io::Result<()> {
         self.halves
             .iter()
-            .try_for_each(|half| half.begin_at(self.generation + 1))
+            .try_for_each(|half| half.write_header(self.generation + 1, true))
     }
 
     fn active_half(&self) -> Option<&Half> {

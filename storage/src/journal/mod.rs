@@ -11,7 +11,7 @@
 //!
 //!  0  magic             8 bytes  "CRNJNL1\0"
 //!  8  version           u32      1
-//! 12  reserved          u32      0
+//! 12  closed            u32      1 after a clean stop: nothing is to be looked for
 //! 16  salt              u64      what the checksums of the rounds start from: bytes of a client never look like a round
 //! 24  first generation  u64      rounds of an earlier one are over: the segments have what they say
 //! 32  crc               u32      CRC32C of bytes 0 to 31

@@ -14,7 +14,10 @@ use parking_lot::Mutex;
 
 use super::{
     error::{JournalError, io_at},
-    format::{BLOCK_BYTES, Entry, FileHeader, ROUND_HEADER_LEN, RoundHeader, SegmentName, entries},
+    format::{
+        BLOCK_BYTES, BLOCK_LEN, Entry, FileHeader, ROUND_HEADER_LEN, ROUND_MAGIC, RoundHeader,
+        SegmentName, entries,
+    },
     halves::{NAMES, folder},
 };
 use crate::{
@@ -24,6 +27,9 @@ use crate::{
 
 /// Threads that sync segments side by side.
 const SYNC_THREADS: usize = 8;
+
+/// Read at once where rounds are looked for: a multiple of a block.
+const PIECE_BYTES: usize = 1 << 20;
 
 /// What a start took from the journal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -86,8 +92,11 @@ pub(super) fn replay(
     let mut files = Vec::with_capacity(found.len());
     let mut last_generation = 0;
     for file in found {
-        let first = file.round_at(BLOCK_BYTES)?;
         last_generation = last_generation.max(file.header.first_generation);
+        if file.header.is_closed {
+            continue;
+        }
+        let first = file.round_at(BLOCK_BYTES)?;
         let is_new = |header: &RoundHeader| header.generation >= file.header.first_generation;
         match first.map(|(header, _)| header).filter(is_new) {
             Some(header) => {
@@ -141,12 +150,21 @@ impl Found {
         mut position: u64,
         is_such: impl Fn(&RoundHeader) -> bool,
     ) -> Result<bool, JournalError> {
-        while position + BLOCK_BYTES <= self.bytes {
-            let later = self.round_at(position)?;
-            if later.is_some_and(|(header, _)| is_such(&header)) {
-                return Ok(true);
+        let mut piece = vec![0; PIECE_BYTES];
+        while let Some(left) = self.bytes.checked_sub(position).filter(|left| *left > 0) {
+            piece.truncate(usize::try_from(left).unwrap_or(usize::MAX));
+            let read = self.file.read_exact_at(&mut piece, position);
+            read.map_err(io_at(&self.path))?;
+            for (block, at) in piece.chunks(BLOCK_LEN).zip(0u64..) {
+                if !block.starts_with(ROUND_MAGIC) {
+                    continue;
+                }
+                let later = self.round_at(position + at * BLOCK_BYTES)?;
+                if later.is_some_and(|(header, _)| is_such(&header)) {
+                    return Ok(true);
+                }
             }
-            position += BLOCK_BYTES;
+            position += piece.len() as u64;
         }
         Ok(false)
     }

@@ -31,7 +31,10 @@ fuzz_target!(|data: &[u8]| {
         && checked.held.is_none()
     {
         let decoded = records::decode(&checked.batch).expect("what is accepted can be read");
-        assert_eq!(decoded.len(), usize::try_from(checked.batch.header.records_count).unwrap());
+        assert_eq!(
+            decoded.len(),
+            usize::try_from(checked.batch.header.records_count).unwrap()
+        );
         let _ = records::first_record_at_or_after(&checked.batch, NOW_MS, 0);
         let _ = records::first_record_with_max_timestamp(&checked.batch);
     }

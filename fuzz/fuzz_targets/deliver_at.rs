@@ -10,7 +10,11 @@ const NOW_MS: i64 = 1_800_000_000_000;
 const MAX_DELAY_MS: i64 = 366 * 86_400_000;
 
 fuzz_target!(|data: &[u8]| {
-    for name in ["chronos-deliver-at", "chronos-deliver-after", "chronos-message-id"] {
+    for name in [
+        "chronos-deliver-at",
+        "chronos-deliver-after",
+        "chronos-message-id",
+    ] {
         let record = Record {
             headers: vec![(name.into(), Some(Bytes::copy_from_slice(data)))],
             ..Record::default()

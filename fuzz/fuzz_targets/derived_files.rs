@@ -7,7 +7,11 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
     let mut files = chronosdb_fuzz::FILES.clone();
-    let derived: Vec<_> = files.keys().filter(|p| p.extension() != Some("log".as_ref())).cloned().collect();
+    let derived: Vec<_> = files
+        .keys()
+        .filter(|p| p.extension() != Some("log".as_ref()))
+        .cloned()
+        .collect();
     let mut data = data;
     while let [which, how, len, rest @ ..] = data {
         let (bytes, rest) = rest.split_at(usize::from(*len).min(rest.len()));

@@ -6,12 +6,18 @@ use libfuzzer_sys::fuzz_target;
 use storage::batch::{BatchHeader, HEADER_LEN, build_batch};
 
 fuzz_target!(|data: &[u8]| {
-    let [how, which, rest @ ..] = data else { return };
+    let [how, which, rest @ ..] = data else {
+        return;
+    };
     let mut files = chronosdb_fuzz::FILES.clone();
     if how & 4 != 0 {
         files.retain(|path, _| path.extension() == Some("log".as_ref()));
     }
-    let segments: Vec<_> = files.keys().filter(|p| p.extension() == Some("log".as_ref())).cloned().collect();
+    let segments: Vec<_> = files
+        .keys()
+        .filter(|p| p.extension() == Some("log".as_ref()))
+        .cloned()
+        .collect();
     let path = &segments[usize::from(*which) % segments.len()];
     let file = files.get_mut(path).unwrap();
     match how & 3 {

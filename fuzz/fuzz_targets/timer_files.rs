@@ -2,7 +2,11 @@
 //! with the checksums put right, so that what is behind them is reached. What opens gives timers in order, none before its time.
 #![no_main]
 
-use std::{collections::BTreeMap, path::{Path, PathBuf}, sync::{Arc, LazyLock}};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::{Arc, LazyLock},
+};
 
 use chronosdb_fuzz::crc32c;
 use libfuzzer_sys::fuzz_target;
@@ -22,11 +26,22 @@ static FILES: LazyLock<BTreeMap<PathBuf, Vec<u8>>> = LazyLock::new(|| {
         store.insert(entry(id, NOW + 1 + id % 7 * 3_600_000 + id));
         if id == 200 {
             store.flush(TimestampMs(NOW)).unwrap();
-            (0..20).for_each(|id| store.settle(entry(id, NOW + 1 + id % 7 * 3_600_000 + id).key).unwrap());
+            (0..20).for_each(|id| {
+                store
+                    .settle(entry(id, NOW + 1 + id % 7 * 3_600_000 + id).key)
+                    .unwrap()
+            });
         }
     }
-    let marks = Marks { replay_from: Offset(300), settled_to: Offset(300) };
-    store.capture(TimestampMs(NOW), marks).unwrap().write().unwrap();
+    let marks = Marks {
+        replay_from: Offset(300),
+        settled_to: Offset(300),
+    };
+    store
+        .capture(TimestampMs(NOW), marks)
+        .unwrap()
+        .write()
+        .unwrap();
     disk.files()
 });
 
@@ -44,8 +59,16 @@ fn options(disk: &CrashDisk) -> StoreOptions {
 
 fn entry(id: i64, due: i64) -> TimerEntry {
     TimerEntry {
-        key: TimerKey { due: DueTime(due), id: ScheduleId(id) },
-        place: Place { hold: Offset(id - id % 5), index: 1, moved: id % 9 == 0, bytes: 100 },
+        key: TimerKey {
+            due: DueTime(due),
+            id: ScheduleId(id),
+        },
+        place: Place {
+            hold: Offset(id - id % 5),
+            index: 1,
+            moved: id % 9 == 0,
+            bytes: 100,
+        },
     }
 }
 
@@ -74,12 +97,22 @@ fuzz_target!(|data: &[u8]| {
         drop(disk.open(path, storage::disk::OpenMode::Create).unwrap());
         disk.set_bytes(path, bytes).unwrap();
     }
-    let Ok(Some((mut store, _))) = TimerStore::open(options(&disk), Offset(1_000)) else { return };
-    let all = TimerKey { due: DueTime(i64::MIN), id: ScheduleId(i64::MIN) };
+    let Ok(Some((mut store, _))) = TimerStore::open(options(&disk), Offset(1_000)) else {
+        return;
+    };
+    let all = TimerKey {
+        due: DueTime(i64::MIN),
+        id: ScheduleId(i64::MIN),
+    };
     let _ = store.scan(all, DueTime(i64::MAX), 1_000);
     let _ = store.get(entry(7, NOW + 8).key);
-    for (step, now) in [NOW, NOW + 3_600_000, NOW + 86_400_000].into_iter().enumerate() {
-        let Ok(due) = store.pop_due(TimestampMs(now), 1_000) else { return };
+    for (step, now) in [NOW, NOW + 3_600_000, NOW + 86_400_000]
+        .into_iter()
+        .enumerate()
+    {
+        let Ok(due) = store.pop_due(TimestampMs(now), 1_000) else {
+            return;
+        };
         assert!(due.iter().all(|entry| entry.key.due.0 <= now), "early");
         store.insert(entry(1_000 + step as i64, now + 5));
         if store.flush(TimestampMs(now)).is_err() || store.next_deadline().is_err() {

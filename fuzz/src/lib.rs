@@ -11,13 +11,17 @@ use bytes::Bytes;
 use storage::{
     batch::{BatchHeader, BatchView, build_batch},
     disk::{Disk, crash::CrashDisk},
-    log::{FlushPolicy, Frame, Log, LogConfig, LogOptions, OpenError, ReadUpTo, Syncer, SyncerOptions, Unit},
+    log::{
+        FlushPolicy, Frame, Log, LogConfig, LogOptions, OpenError, ReadUpTo, Syncer, SyncerOptions,
+        Unit,
+    },
     record::Record,
     units::{LeaderEpoch, Offset, TopicId},
 };
 
 const NOW_MS: i64 = 1_800_000_000_000;
-static SYNCER: LazyLock<Syncer> = LazyLock::new(|| Syncer::start(SyncerOptions::default()).unwrap());
+static SYNCER: LazyLock<Syncer> =
+    LazyLock::new(|| Syncer::start(SyncerOptions::default()).unwrap());
 
 /// The files of a log of several segments, checkpointed before its last batches, in the order of their names.
 pub static FILES: LazyLock<BTreeMap<PathBuf, Vec<u8>>> = LazyLock::new(|| {
@@ -153,7 +157,11 @@ pub fn crc32c(bytes: &[u8]) -> u32 {
     for byte in bytes {
         crc ^= u32::from(*byte);
         for _ in 0..8 {
-            crc = if crc & 1 == 1 { (crc >> 1) ^ 0x82f6_3b78 } else { crc >> 1 };
+            crc = if crc & 1 == 1 {
+                (crc >> 1) ^ 0x82f6_3b78
+            } else {
+                crc >> 1
+            };
         }
     }
     !crc

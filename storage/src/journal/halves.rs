@@ -72,20 +72,13 @@ impl Half {
         let beside = folder.join(format!("{name}.new"));
         let file = disk.open(&beside, OpenMode::Create)?;
         file.set_len(0)?;
-        let header = FileHeader {
-            salt: uuid::Uuid::new_v4().as_u64_pair().0,
-            first_generation: 1,
-            is_closed: false,
-        };
         let mut half = Self {
             file,
-            salt: header.salt,
+            salt: uuid::Uuid::new_v4().as_u64_pair().0,
             bytes: 0,
         };
         half.grow(bytes)?;
-        half.file
-            .write_all_at(&mut [IoSlice::new(&header.encode())], 0)?;
-        half.file.sync_data()?;
+        half.begin_at(1)?;
         disk.rename(&beside, &folder.join(name))?;
         Ok(half)
     }

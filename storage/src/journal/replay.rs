@@ -168,9 +168,7 @@ impl Found {
         }
         Ok(false)
     }
-}
 
-impl Found {
     fn damaged_at(&self, number: u64, position: u64) -> JournalError {
         JournalError::Unreadable {
             file: self.path.clone(),

@@ -190,12 +190,10 @@ fn give_back(mut half: Half, generation: u64, bytes: u64) -> io::Result<Half> {
 }
 
 /// Whether the segments have what the journal has; a log that is gone was deleted.
-fn settle_all<'a>(mut logs: impl Iterator<Item = &'a Weak<Log>>) -> bool {
-    let mut is_settled = true;
-    logs.by_ref()
-        .filter_map(Weak::upgrade)
-        .for_each(|log| is_settled &= log.settle());
-    is_settled
+fn settle_all<'a>(logs: impl Iterator<Item = &'a Weak<Log>>) -> bool {
+    // All of them, also behind one that failed.
+    logs.filter_map(Weak::upgrade)
+        .fold(true, |is_settled, log| log.settle() && is_settled)
 }
 
 /// The thread's own.

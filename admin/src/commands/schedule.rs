@@ -387,11 +387,16 @@ async fn cancel(
         .collect();
     let all = rows.iter().all(|row| row.result == "cancelled");
     output::rows(format, &rows)?;
-    Ok(if all {
+    Ok(exit_code(all))
+}
+
+/// Failure where not all that was asked for were cancelled.
+fn exit_code(all: bool) -> ExitCode {
+    if all {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
-    })
+    }
 }
 
 fn result_text(result: pb::CancelResult) -> &'static str {
@@ -453,11 +458,7 @@ async fn cancel_those_of(
         .map(|(result, records)| CountRow { result, records })
         .collect();
     output::rows(format, &rows)?;
-    Ok(if all {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(exit_code(all))
 }
 
 async fn bulk_cancel(

@@ -192,8 +192,8 @@ fn give_back(mut half: Half, generation: u64, bytes: u64) -> io::Result<Half> {
 /// Whether the segments have what the journal has; a log that is gone was deleted.
 fn settle_all<'a>(logs: impl Iterator<Item = &'a Weak<Log>>) -> bool {
     // All of them, also behind one that failed.
-    logs.filter_map(Weak::upgrade)
-        .fold(true, |is_settled, log| log.settle() && is_settled)
+    let failed = logs.filter_map(Weak::upgrade).filter(|log| !log.settle());
+    failed.count() == 0
 }
 
 /// The thread's own.

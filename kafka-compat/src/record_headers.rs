@@ -11,10 +11,9 @@
 //! A repeated header: the last one counts. Both times: refused. Anything that is not clearly a time is refused, never delivered
 //! at once.
 
-use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
 use storage::{
-    record::Record,
+    record::{HeaderRef, RecordError, RecordRef},
     units::{DueTime, ScheduleId},
 };
 
@@ -30,6 +29,11 @@ pub const MESSAGE_ID: &str = "chronos-message-id";
 pub const CANCEL: &str = "chronos-cancel";
 /// Of the records with one key, the last one waits (debounce).
 pub const SCHEDULE_KEY: &str = "chronos-schedule-key";
+const BROKERS_OWN: [&str; 3] = [
+    "chronos-due-at",
+    "chronos-schedule-id",
+    "chronos-created-at",
+];
 /// Below this an integer is taken for seconds: 1973 in milliseconds, the year 5138 in seconds.
 const MILLIS_MIN: i64 = 100_000_000_000;
 const ID_LEN_MAX: usize = 256;
@@ -86,7 +90,7 @@ impl Alias {
             .collect()
     }
 
-    fn due(&self, value: &Bytes, now_ms: i64) -> Result<i64, HeaderRefused> {
+    fn due(&self, value: &[u8], now_ms: i64) -> Result<i64, HeaderRefused> {
         let malformed =
             || HeaderRefused::Malformed(format!("header {} is no such number", self.name));
         let number = decimal(value).and_then(Result::ok).ok_or_else(malformed)?;
@@ -108,88 +112,143 @@ pub enum HeaderRefused {
     TooFar(String),
 }
 
-/// When a record wants to be delivered; `None` where it does not say.
-pub fn due_time(
-    record: &Record,
-    aliases: &[Alias],
-    now_ms: i64,
-    max_delay_ms: i64,
-) -> Result<Option<DueTime>, HeaderRefused> {
-    identifier(record, MESSAGE_ID)?;
-    identifier(record, SCHEDULE_KEY)?;
-    let due = match (
-        record.last_header(DELIVER_AT),
-        record.last_header(DELIVER_AFTER),
-    ) {
-        (None, None) => {
-            let alias = aliases
-                .iter()
-                .find_map(|a| Some((a, record.last_header(&a.name)?)));
-            let Some((alias, at)) = alias else {
-                return Ok(None);
-            };
-            alias.due(value(&alias.name, at.as_ref())?, now_ms)?
+/// What the headers of a record ask of us; of repeated ones, the last.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Asked<'a> {
+    deliver_at: Header<'a>,
+    deliver_after: Header<'a>,
+    cancel: Header<'a>,
+    schedule_key: Header<'a>,
+    message_id: Header<'a>,
+    /// The first of the aliases, in their order, that the record has.
+    alias: Option<(usize, Option<&'a [u8]>)>,
+    /// It has headers that only the broker may write.
+    pub has_brokers_own: bool,
+}
+
+/// A header's value, which may be null, where the header is there.
+type Header<'a> = Option<Option<&'a [u8]>>;
+
+impl<'a> Asked<'a> {
+    /// Looks at each header of a record once.
+    pub fn read(record: &RecordRef<'a>, aliases: &[Alias]) -> Result<Self, RecordError> {
+        let mut asked = Self::default();
+        for header in record.headers() {
+            let HeaderRef { name, value, .. } = header?;
+            if name.starts_with(PREFIX.as_bytes()) {
+                asked.has_brokers_own |= is_brokers_own(name);
+                if let Some(field) = asked.field(name) {
+                    *field = Some(value);
+                }
+            } else if !aliases.is_empty() {
+                let at = aliases.iter().position(|a| a.name.as_bytes() == name);
+                if let Some(at) = at.filter(|at| asked.alias.is_none_or(|(best, _)| *at <= best)) {
+                    asked.alias = Some((at, value));
+                }
+            }
         }
-        (Some(_), Some(_)) => {
-            let why = format!("headers {DELIVER_AT} and {DELIVER_AFTER} exclude each other");
+        Ok(asked)
+    }
+
+    fn field(&mut self, name: &[u8]) -> Option<&mut Header<'a>> {
+        [
+            (DELIVER_AT, &mut self.deliver_at),
+            (DELIVER_AFTER, &mut self.deliver_after),
+            (CANCEL, &mut self.cancel),
+            (SCHEDULE_KEY, &mut self.schedule_key),
+            (MESSAGE_ID, &mut self.message_id),
+        ]
+        .into_iter()
+        .find_map(|(known, field)| (known.as_bytes() == name).then_some(field))
+    }
+
+    /// When the record wants to be delivered; `None` where it does not say. `aliases` are those that it was read with.
+    pub fn due_time(
+        &self,
+        aliases: &[Alias],
+        now_ms: i64,
+        max_delay_ms: i64,
+    ) -> Result<Option<DueTime>, HeaderRefused> {
+        identifier(self.message_id, MESSAGE_ID)?;
+        let due = match (self.deliver_at, self.deliver_after) {
+            (None, None) => {
+                let alias = self
+                    .alias
+                    .and_then(|(at, value)| Some((aliases.get(at)?, value)));
+                let Some((alias, at)) = alias else {
+                    return Ok(None);
+                };
+                alias.due(value(&alias.name, at)?, now_ms)?
+            }
+            (Some(_), Some(_)) => {
+                let why = format!("headers {DELIVER_AT} and {DELIVER_AFTER} exclude each other");
+                return Err(HeaderRefused::Malformed(why));
+            }
+            (Some(at), None) => deliver_at(value(DELIVER_AT, at)?)?,
+            (None, Some(after)) => {
+                now_ms.saturating_add(deliver_after(value(DELIVER_AFTER, after)?)?)
+            }
+        };
+        if due.saturating_sub(now_ms) > max_delay_ms {
+            let why = format!(
+                "due at {due} is more than schedule.max.delay.ms {max_delay_ms} after {now_ms}"
+            );
+            return Err(HeaderRefused::TooFar(why));
+        }
+        Ok(Some(DueTime(due)))
+    }
+
+    /// The key of which the record is the newest; `None` where it has none.
+    pub fn schedule_key(&self) -> Result<Option<&'a [u8]>, HeaderRefused> {
+        identifier(self.schedule_key, SCHEDULE_KEY)
+    }
+
+    /// The held record that the record cancels; `None` where it does not.
+    pub fn cancelled(&self) -> Result<Option<ScheduleId>, HeaderRefused> {
+        let Some(id) = self.cancel else {
+            return Ok(None);
+        };
+        let others = [
+            (DELIVER_AT, self.deliver_at),
+            (DELIVER_AFTER, self.deliver_after),
+            (SCHEDULE_KEY, self.schedule_key),
+        ];
+        if let Some((name, _)) = others.iter().find(|(_, header)| header.is_some()) {
+            let why = format!("headers {CANCEL} and {name} exclude each other");
             return Err(HeaderRefused::Malformed(why));
         }
-        (Some(at), None) => deliver_at(value(DELIVER_AT, at.as_ref())?)?,
-        (None, Some(after)) => {
-            now_ms.saturating_add(deliver_after(value(DELIVER_AFTER, after.as_ref())?)?)
+        match decimal(value(CANCEL, id)?) {
+            Some(Ok(id)) => Ok(Some(ScheduleId(id))),
+            _ => Err(HeaderRefused::Malformed(format!(
+                "header {CANCEL} is no schedule id"
+            ))),
         }
-    };
-    if due.saturating_sub(now_ms) > max_delay_ms {
-        let why = format!(
-            "due at {due} is more than schedule.max.delay.ms {max_delay_ms} after {now_ms}"
-        );
-        return Err(HeaderRefused::TooFar(why));
     }
-    Ok(Some(DueTime(due)))
 }
 
-/// The key of which the record is the newest; `None` where it has none.
-pub fn schedule_key(record: &Record) -> Result<Option<Bytes>, HeaderRefused> {
-    identifier(record, SCHEDULE_KEY)
+/// Whether a header is one that only the broker may write: taken off a record that is being held, so that a consumer can
+/// republish what it got with a new delay.
+pub(crate) fn is_brokers_own(name: &[u8]) -> bool {
+    BROKERS_OWN.iter().any(|own| own.as_bytes() == name)
 }
 
-fn identifier(record: &Record, name: &str) -> Result<Option<Bytes>, HeaderRefused> {
-    let Some(id) = record.last_header(name) else {
+fn identifier<'a>(header: Header<'a>, name: &str) -> Result<Option<&'a [u8]>, HeaderRefused> {
+    let Some(id) = header else {
         return Ok(None);
     };
-    let len = id.as_ref().map_or(0, Bytes::len);
+    let len = id.map_or(0, <[u8]>::len);
     if (1..=ID_LEN_MAX).contains(&len) {
-        return Ok(id.clone());
+        return Ok(id);
     }
     let why = format!("header {name} has {len} bytes, allowed are 1 to {ID_LEN_MAX}");
     Err(HeaderRefused::Malformed(why))
 }
 
-/// The held record that a record cancels; `None` where it does not.
-pub fn cancelled(record: &Record) -> Result<Option<ScheduleId>, HeaderRefused> {
-    let Some(id) = record.last_header(CANCEL) else {
-        return Ok(None);
-    };
-    let asks_for_time = [DELIVER_AT, DELIVER_AFTER, SCHEDULE_KEY]
-        .iter()
-        .find(|name| record.last_header(name).is_some());
-    if let Some(name) = asks_for_time {
-        let why = format!("headers {CANCEL} and {name} exclude each other");
-        return Err(HeaderRefused::Malformed(why));
-    }
-    match decimal(value(CANCEL, id.as_ref())?) {
-        Some(Ok(id)) => Ok(Some(ScheduleId(id))),
-        _ => Err(HeaderRefused::Malformed(format!(
-            "header {CANCEL} is no schedule id"
-        ))),
-    }
-}
-
-fn value<'a>(name: &str, value: Option<&'a Bytes>) -> Result<&'a Bytes, HeaderRefused> {
+fn value<'a>(name: &str, value: Option<&'a [u8]>) -> Result<&'a [u8], HeaderRefused> {
     value.ok_or_else(|| HeaderRefused::Malformed(format!("header {name} has no value")))
 }
 
-fn deliver_at(value: &Bytes) -> Result<i64, HeaderRefused> {
+fn deliver_at(value: &[u8]) -> Result<i64, HeaderRefused> {
     let malformed = |why: &str| {
         let shown = String::from_utf8_lossy(value.get(..40).unwrap_or(value)).into_owned();
         HeaderRefused::Malformed(format!("header {DELIVER_AT} '{shown}' {why}"))
@@ -217,7 +276,7 @@ fn binary(value: &[u8]) -> Option<i64> {
     bytes.starts_with(&[0]).then(|| i64::from_be_bytes(bytes))
 }
 
-fn deliver_after(value: &Bytes) -> Result<i64, HeaderRefused> {
+fn deliver_after(value: &[u8]) -> Result<i64, HeaderRefused> {
     let malformed = || {
         let shown = String::from_utf8_lossy(value.get(..40).unwrap_or(value)).into_owned();
         HeaderRefused::Malformed(format!(
@@ -259,26 +318,33 @@ fn rfc3339(value: &[u8]) -> Option<i64> {
 
 #[cfg(test)]
 mod tests {
+    use storage::record::Record;
+
     use super::*;
 
     const NOW: i64 = 1_800_000_000_000;
     const MAX: i64 = 366 * 24 * 3_600_000;
 
-    fn due(headers: &[(&'static str, &'static [u8])]) -> Result<Option<i64>, String> {
+    /// What a record with these headers asks, as `ask` reads it.
+    fn asked<T>(headers: &[(&str, &[u8])], aliases: &[Alias], ask: impl Fn(Asked<'_>) -> T) -> T {
         let headers = headers
             .iter()
-            .map(|(k, v)| {
-                (
-                    Bytes::from_static(k.as_bytes()),
-                    Some(Bytes::from_static(v)),
-                )
-            })
-            .collect();
+            .map(|(name, value)| (name.as_bytes().to_vec().into(), Some(value.to_vec().into())));
         let record = Record {
-            headers,
+            headers: headers.collect(),
             ..Record::default()
         };
-        match due_time(&record, &[], NOW, MAX) {
+        let mut bytes = Vec::new();
+        record.encode(&mut bytes);
+        ask(Asked::read(&RecordRef::read(&bytes).unwrap(), aliases).unwrap())
+    }
+
+    fn due(headers: &[(&'static str, &'static [u8])]) -> Result<Option<i64>, String> {
+        let due = |asked: Asked<'_>| {
+            asked.schedule_key()?;
+            asked.due_time(&[], NOW, MAX)
+        };
+        match asked(headers, &[], due) {
             Ok(due) => Ok(due.map(|d| d.0)),
             Err(HeaderRefused::Malformed(why)) => Err(format!("malformed: {why}")),
             Err(HeaderRefused::TooFar(why)) => Err(format!("too far: {why}")),
@@ -287,14 +353,9 @@ mod tests {
 
     #[test]
     fn a_cancel_names_one_record_and_nothing_else() {
-        let cancel = |headers: &[(&'static str, &'static str)]| {
-            let headers = headers
-                .iter()
-                .map(|(k, v)| (Bytes::from(*k), Some(Bytes::from(*v))));
-            cancelled(&Record {
-                headers: headers.collect(),
-                ..Record::default()
-            })
+        let cancel = |headers: &[(&str, &str)]| {
+            let headers: Vec<_> = headers.iter().map(|(k, v)| (*k, v.as_bytes())).collect();
+            asked(&headers, &[], |asked| asked.cancelled())
         };
         assert_eq!(cancel(&[("k", "v")]), Ok(None));
         assert_eq!(cancel(&[(CANCEL, "7")]), Ok(Some(ScheduleId(7))));
@@ -317,20 +378,20 @@ mod tests {
             ("y", "soon", Err(())),
             ("z", "3", Ok(None)),
         ] {
-            let header = (Bytes::from(name), Some(Bytes::from(value)));
-            let record = Record {
-                headers: vec![header],
-                ..Record::default()
-            };
-            let due = due_time(&record, &aliases, NOW, MAX)
-                .map(|d| d.map(|d| d.0))
-                .map_err(|_| ());
+            let due = asked(&[(name, value.as_bytes())], &aliases, |asked| {
+                asked.due_time(&aliases, NOW, MAX)
+            });
+            let due = due.map(|d| d.map(|d| d.0)).map_err(|_| ());
             assert_eq!(due, expected, "{name}");
         }
         for wrong in ["x", "x:h", ":s", "chronos-x:s"] {
             assert!(Alias::list(wrong).is_err(), "{wrong}");
         }
         assert_eq!(Alias::list(""), Ok(Vec::new()));
+        // The first in the order of the setting counts; of one that is repeated, the last.
+        let both: [(&str, &[u8]); 3] = [("y", b"3"), ("x-delay", b"1"), ("x-delay", b"2")];
+        let due = asked(&both, &aliases, |asked| asked.due_time(&aliases, NOW, MAX));
+        assert_eq!(due, Ok(Some(DueTime(NOW + 2_000))));
     }
 
     #[test]

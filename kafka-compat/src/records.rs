@@ -20,7 +20,7 @@ use crate::{
     walk::{self, Stop},
 };
 
-pub use crate::split::{HeldBatch, HeldRecord};
+pub use crate::split::HeldBatch;
 
 pub(crate) const CORRUPT_MESSAGE: i16 = 2;
 pub(crate) const MESSAGE_TOO_LARGE: i16 = 10;
@@ -164,7 +164,7 @@ pub fn check_produce(records: Option<Bytes>, rules: &RecordRules) -> Result<Chec
     let has = |name: &str| memmem::find(&plain, name.as_bytes()).is_some();
     let hit = rules.inspect && (has(PREFIX) || rules.aliases.iter().any(|a| has(&a.name)));
     let held = if hit {
-        split::split(&batch, plain.clone(), rules)?
+        split::split(&batch, &plain, rules)?
     } else {
         None
     };

@@ -3,23 +3,16 @@
 use bytes::Bytes;
 use storage::{
     batch::{BatchHeader, BatchView, HEADER_LEN, build_batch},
-    record::{Record, RecordIter},
+    frame::{Hold, Holds},
+    record::{RecordError, RecordRef},
     units::{DueTime, ScheduleId, TimestampMs},
 };
 
 use crate::{
     compress,
-    record_headers::{HeaderRefused, cancelled, due_time, schedule_key},
+    record_headers::{Asked, HeaderRefused, is_brokers_own},
     records::{INVALID_RECORD, INVALID_TIMESTAMP, MESSAGE_TOO_LARGE, RecordRules, Refusal},
 };
-
-/// Headers that only the broker may write: taken off a record that is being held, so that a consumer can republish what it
-/// got with a new delay.
-const BROKERS_OWN: [&str; 3] = [
-    "chronos-due-at",
-    "chronos-schedule-id",
-    "chronos-created-at",
-];
 
 /// A batch of which some records wait, or cancel one that does.
 #[derive(Debug)]
@@ -27,7 +20,7 @@ pub struct HeldBatch {
     /// The batch's header as produced.
     pub original: BatchHeader,
     /// What waits, in offset order.
-    pub records: Vec<HeldRecord>,
+    pub holds: Holds,
     /// Held records that others of it cancel.
     pub cancels: Vec<ScheduleId>,
     /// Schedule keys of which it has a newer record, held or not: what waits under them does not any more. Each once.
@@ -36,141 +29,215 @@ pub struct HeldBatch {
     pub rest: Option<BatchView>,
 }
 
-/// A record that waits.
-#[derive(Debug)]
-pub struct HeldRecord {
-    /// Its place in the batch.
-    pub offset_delta: i32,
-    /// When it is due.
-    pub due: DueTime,
-    /// Its timestamp.
-    pub created: TimestampMs,
-    /// The record.
-    pub record: Record,
-    /// Its schedule key.
-    pub schedule_key: Option<Bytes>,
-}
-
 /// Splits a batch whose uncompressed records mention one of our headers; `None` where it stays whole.
 pub(crate) fn split(
     batch: &BatchView,
-    plain: Bytes,
+    plain: &[u8],
     rules: &RecordRules,
 ) -> Result<Option<HeldBatch>, Refusal> {
     let header = batch.header;
-    let refused = |index, why| match why {
-        HeaderRefused::Malformed(why) => Refusal::of_record(INVALID_RECORD, index, why),
-        HeaderRefused::TooFar(why) => Refusal::of_record(INVALID_TIMESTAMP, index, why),
+    let mut split = Split {
+        header,
+        rules,
+        holds: Holds::with_room_for(plain.len()),
+        own_headers: Vec::new(),
+        cancels: Vec::new(),
+        keys: Vec::new(),
+        rest: Rest::default(),
     };
-    let mut held = Vec::new();
-    let mut cancels = Vec::new();
-    let mut keys: Vec<Bytes> = Vec::new();
-    let mut rest = Vec::new();
-    for (index, record) in (0i32..).zip(RecordIter::new(plain, header.records_count)) {
-        let record =
-            record.map_err(|e| Refusal::of_record(INVALID_RECORD, index, e.to_string()))?;
-        if let Some(id) = cancelled(&record).map_err(|why| refused(index, why))? {
-            cancels.push(id);
-            continue;
-        }
-        let due = due_time(&record, &rules.aliases, rules.now_ms, rules.max_delay_ms);
-        let due = due.map_err(|why| refused(index, why))?;
-        let key = schedule_key(&record).map_err(|why| refused(index, why))?;
-        if let Some(key) = &key {
-            // Of several in one batch, the last counts; the offsets of the others are never readable.
-            held.retain(|held: &HeldRecord| held.schedule_key.as_ref() != Some(key));
-            if !keys.contains(key) {
-                keys.push(key.clone());
+    let mut left = plain;
+    for index in 0..header.records_count {
+        let why = match RecordRef::read(left) {
+            Ok(record) => {
+                left = left.get(record.encoded.len()..).unwrap_or_default();
+                match split.take(&record) {
+                    Ok(()) => continue,
+                    Err(why) => why,
+                }
             }
-        }
-        match due.filter(|due| due.0 > rules.now_ms) {
-            None => rest.push(record),
-            Some(due) => {
-                check_size(&record, index, rules)?;
-                held.push(hold(&header, record, key, due, rules));
-            }
-        }
+            Err(error) => Refused::Record(error),
+        };
+        return Err(why.of(index));
     }
-    if held.is_empty() && cancels.is_empty() && keys.is_empty() {
-        return Ok(None);
-    }
-    let rest = rebuild(&header, &rest, rules)?;
-    Ok(Some(HeldBatch {
-        original: header,
-        records: held,
+    let Split {
+        holds,
         cancels,
         keys,
         rest,
+        ..
+    } = split;
+    if holds.is_empty() && cancels.is_empty() && keys.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(HeldBatch {
+        original: header,
+        holds,
+        cancels,
+        keys,
+        rest: rest.into_batch(&header, rules)?,
     }))
 }
 
-/// A held record fires uncompressed, in a batch of its own if need be: that batch must be one that consumers take.
-fn check_size(record: &Record, index: i32, rules: &RecordRules) -> Result<(), Refusal> {
-    let size = HEADER_LEN + record.encoded_len();
-    if size <= rules.max_message_bytes {
-        return Ok(());
-    }
-    let why = format!(
-        "the held record has {size} bytes uncompressed, max.message.bytes is {}",
-        rules.max_message_bytes
-    );
-    Err(Refusal::of_record(MESSAGE_TOO_LARGE, index, why))
+/// Why a record is refused.
+enum Refused {
+    Record(RecordError),
+    Header(HeaderRefused),
+    Size(String),
 }
 
-fn hold(
-    header: &BatchHeader,
-    mut record: Record,
-    schedule_key: Option<Bytes>,
-    due: DueTime,
-    rules: &RecordRules,
-) -> HeldRecord {
-    record
-        .headers
-        .retain(|(key, _)| !BROKERS_OWN.iter().any(|own| own.as_bytes() == key));
-    let created = if rules.log_append_time {
-        rules.now_ms
-    } else {
-        header.base_timestamp.saturating_add(record.timestamp_delta)
-    };
-    HeldRecord {
-        offset_delta: record.offset_delta,
-        due,
-        created: TimestampMs(created),
-        record,
-        schedule_key,
+impl From<RecordError> for Refused {
+    fn from(error: RecordError) -> Self {
+        Self::Record(error)
     }
 }
 
-/// The rest keeps base offset, deltas and base sequence; it ends at its last record, since a batch that reaches over a hole
-/// makes some clients step one offset a fetch.
-fn rebuild(
-    original: &BatchHeader,
-    rest: &[Record],
-    rules: &RecordRules,
-) -> Result<Option<BatchView>, Refusal> {
-    let Some(last) = rest.last() else {
-        return Ok(None);
-    };
-    let mut plain = Vec::new();
-    for record in rest {
-        record.encode(&mut plain);
+impl From<HeaderRefused> for Refused {
+    fn from(why: HeaderRefused) -> Self {
+        Self::Header(why)
     }
-    let codec = rules.codec_for(original);
-    let packed = compress::compress(codec, &plain)
-        .map_err(|e| Refusal::whole(INVALID_RECORD, e.to_string()))?;
-    let latest = rest.iter().map(|r| r.timestamp_delta).max().unwrap_or(0);
-    let header = BatchHeader {
-        last_offset_delta: last.offset_delta,
-        records_count: i32::try_from(rest.len()).unwrap_or(i32::MAX),
-        max_timestamp: if original.log_append_time() {
-            original.max_timestamp
+}
+
+impl Refused {
+    fn of(self, index: i32) -> Refusal {
+        let (code, why) = match self {
+            Self::Record(error) => (INVALID_RECORD, error.to_string()),
+            Self::Header(HeaderRefused::Malformed(why)) => (INVALID_RECORD, why),
+            Self::Header(HeaderRefused::TooFar(why)) => (INVALID_TIMESTAMP, why),
+            Self::Size(why) => (MESSAGE_TOO_LARGE, why),
+        };
+        Refusal::of_record(code, index, why)
+    }
+}
+
+/// What became of the records so far.
+struct Split<'a> {
+    header: BatchHeader,
+    rules: &'a RecordRules,
+    holds: Holds,
+    /// Headers of the record at hand that it keeps.
+    own_headers: Vec<u8>,
+    cancels: Vec<ScheduleId>,
+    keys: Vec<Bytes>,
+    rest: Rest,
+}
+
+impl Split<'_> {
+    fn take(&mut self, record: &RecordRef<'_>) -> Result<(), Refused> {
+        let rules = self.rules;
+        let asked = Asked::read(record, &rules.aliases)?;
+        if let Some(id) = asked.cancelled()? {
+            self.cancels.push(id);
+            return Ok(());
+        }
+        let due = asked.due_time(&rules.aliases, rules.now_ms, rules.max_delay_ms)?;
+        let key = asked.schedule_key()?.map(Bytes::copy_from_slice);
+        if let Some(key) = &key {
+            // Of several in one batch, the last counts; the offsets of the others are never readable.
+            self.holds.remove_key(key);
+            if !self.keys.contains(key) {
+                self.keys.push(key.clone());
+            }
+        }
+        match due.filter(|due| due.0 > rules.now_ms) {
+            None => self.rest.push(record),
+            Some(due) => self.hold(record, &asked, due, key)?,
+        }
+        Ok(())
+    }
+
+    fn hold(
+        &mut self,
+        record: &RecordRef<'_>,
+        asked: &Asked<'_>,
+        due: DueTime,
+        schedule_key: Option<Bytes>,
+    ) -> Result<(), Refused> {
+        // A held record fires uncompressed, in a batch of its own if need be: that batch must be one that consumers take.
+        let size = HEADER_LEN + record.encoded.len();
+        if size > self.rules.max_message_bytes {
+            let max = self.rules.max_message_bytes;
+            return Err(Refused::Size(format!(
+                "the held record has {size} bytes uncompressed, max.message.bytes is {max}"
+            )));
+        }
+        let created = if self.rules.log_append_time {
+            self.rules.now_ms
         } else {
-            original.base_timestamp.saturating_add(latest)
-        },
-        ..original.with_compression(codec.id())
-    };
-    let batch = BatchView::parse(build_batch(header, &packed));
-    batch
-        .map(Some)
-        .map_err(|e| Refusal::whole(INVALID_RECORD, e.to_string()))
+            let base = self.header.base_timestamp;
+            base.saturating_add(record.timestamp_delta)
+        };
+        let hold = Hold {
+            offset_delta: record.offset_delta,
+            due,
+            created: TimestampMs(created),
+            schedule_key,
+        };
+        if asked.has_brokers_own {
+            let count = self.keep_headers(record)?;
+            let headers = Some((count, self.own_headers.as_slice()));
+            self.holds.push(hold, record, headers);
+        } else {
+            self.holds.push(hold, record, None);
+        }
+        Ok(())
+    }
+
+    /// Takes down the headers that are not the broker's; returns their number.
+    fn keep_headers(&mut self, record: &RecordRef<'_>) -> Result<usize, RecordError> {
+        self.own_headers.clear();
+        let mut count = 0;
+        for header in record.headers() {
+            let header = header?;
+            if !is_brokers_own(header.name) {
+                self.own_headers.extend_from_slice(header.encoded);
+                count += 1;
+            }
+        }
+        Ok(count)
+    }
+}
+
+/// Records that stay, as they were produced.
+#[derive(Default)]
+struct Rest {
+    plain: Vec<u8>,
+    count: i32,
+    last_offset_delta: i32,
+    latest: Option<i64>,
+}
+
+impl Rest {
+    fn push(&mut self, record: &RecordRef<'_>) {
+        self.plain.extend_from_slice(record.encoded);
+        self.count += 1;
+        self.last_offset_delta = record.offset_delta;
+        self.latest = self.latest.max(Some(record.timestamp_delta));
+    }
+
+    /// It keeps base offset, deltas and base sequence; it ends at its last record, since a batch that reaches over a hole makes
+    /// some clients step one offset a fetch.
+    fn into_batch(
+        self,
+        original: &BatchHeader,
+        rules: &RecordRules,
+    ) -> Result<Option<BatchView>, Refusal> {
+        let Some(latest) = self.latest else {
+            return Ok(None);
+        };
+        let refused = |why: String| Refusal::whole(INVALID_RECORD, why);
+        let codec = rules.codec_for(original);
+        let packed = compress::compress(codec, &self.plain).map_err(|e| refused(e.to_string()))?;
+        let header = BatchHeader {
+            last_offset_delta: self.last_offset_delta,
+            records_count: self.count,
+            max_timestamp: if original.log_append_time() {
+                original.max_timestamp
+            } else {
+                original.base_timestamp.saturating_add(latest)
+            },
+            ..original.with_compression(codec.id())
+        };
+        let batch = BatchView::parse(build_batch(header, &packed));
+        batch.map(Some).map_err(|e| refused(e.to_string()))
+    }
 }

@@ -114,6 +114,8 @@ pub struct RecordRef<'a> {
     pub offset_delta: i32,
     /// Key and value, each with its length before it.
     pub key_and_value: &'a [u8],
+    /// All of it.
+    pub encoded: &'a [u8],
     header_count: usize,
     headers: &'a [u8],
 }
@@ -131,10 +133,12 @@ pub struct HeaderRef<'a> {
 
 impl<'a> RecordRef<'a> {
     /// The record that the bytes begin with. Its headers are not looked at yet.
-    pub fn read(mut bytes: &'a [u8]) -> Result<Self, RecordError> {
-        let announced = read_varint(&mut bytes)?;
-        let announced = len_of_record(announced, bytes.len())?;
-        let mut body = bytes.get(..announced).ok_or(RecordError::Cut)?;
+    pub fn read(bytes: &'a [u8]) -> Result<Self, RecordError> {
+        let mut rest = bytes;
+        let announced = read_varint(&mut rest)?;
+        let announced = len_of_record(announced, rest.len())?;
+        let mut body = rest.get(..announced).ok_or(RecordError::Cut)?;
+        let encoded = bytes.len() - rest.len() + announced;
         if body.is_empty() {
             return Err(RecordError::Cut);
         }
@@ -151,10 +155,16 @@ impl<'a> RecordRef<'a> {
             timestamp_delta,
             offset_delta,
             key_and_value: from_key.get(..taken).unwrap_or_default(),
+            encoded: bytes.get(..encoded).unwrap_or_default(),
             header_count: usize::try_from(count)
                 .map_err(|_| RecordError::Length(i64::from(count)))?,
             headers: body,
         })
+    }
+
+    /// How many headers it has, and all of them as they lie there.
+    pub fn encoded_headers(&self) -> (usize, &'a [u8]) {
+        (self.header_count, self.headers)
     }
 
     /// Its headers, in order. Fused after an error; the last one checks that nothing follows.

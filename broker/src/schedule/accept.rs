@@ -5,9 +5,8 @@ use kafka_compat::records::{Checked, HeldBatch};
 use scheduler::{Place, TimerEntry, TimerKey};
 use storage::{
     batch::BatchHeader,
-    frame::{CancelEntry, CancelFrame, EncodedHold, Hold, encode_hold},
+    frame::{CancelEntry, CancelFrame, Hold, Holds},
     log::{Frame, Unit},
-    record::Record,
     units::{DueTime, Offset, ScheduleId, TimestampMs},
 };
 
@@ -46,40 +45,44 @@ enum Whole {
     Batch(Frame),
     Split {
         original: BatchHeader,
-        holds: Vec<Hold>,
+        holds: Holds,
         rest: Option<Frame>,
     },
 }
 
 impl Accepted {
-    fn holds(&self) -> &[Hold] {
-        match &self.whole {
-            Whole::Batch(_) => &[],
-            Whole::Split { holds, .. } => holds,
-        }
+    fn holds(&self) -> impl Iterator<Item = (&Hold, u32)> {
+        let holds = match &self.whole {
+            Whole::Batch(_) => None,
+            Whole::Split { holds, .. } => Some(holds.iter()),
+        };
+        holds.into_iter().flatten()
     }
 
     /// Records held.
     pub fn held(&self) -> u64 {
-        self.holds().len() as u64
+        match &self.whole {
+            Whole::Batch(_) => 0,
+            Whole::Split { holds, .. } => holds.len() as u64,
+        }
     }
 
     /// What they will take.
     pub fn held_size(&self) -> PendingSize {
         PendingSize {
             records: self.held(),
-            bytes: self
-                .holds()
-                .iter()
-                .map(|hold| hold.record.encoded_len() as u64)
-                .sum(),
+            bytes: self.holds().map(|(_, bytes)| u64::from(bytes)).sum(),
         }
     }
 
     /// The schedule keys of what it holds: each with the record's place in the batch, and its due time.
     pub fn held_keys(&self) -> Vec<(Bytes, i32, DueTime)> {
-        let keyed = |hold: &Hold| Some((hold.schedule_key.clone()?, hold.offset_delta, hold.due));
-        self.holds().iter().filter_map(keyed).collect()
+        self.holds()
+            .filter_map(|(hold, _)| {
+                let key = hold.schedule_key.clone()?;
+                Some((key, hold.offset_delta, hold.due))
+            })
+            .collect()
     }
 
     /// The header that the producer sent.
@@ -104,8 +107,8 @@ impl Accepted {
                 holds,
                 rest,
             } => {
-                let (frames, record_bytes) = split_frames(&original, &holds, rest, cancelled, now);
-                (frames, timers(&holds, &record_bytes))
+                let frames = split_frames(&original, &holds, rest, cancelled, now);
+                (frames, timers(&holds))
             }
         };
         (Unit { frames }, move |base: Offset| {
@@ -130,25 +133,15 @@ pub fn accept(checked: Checked) -> Accepted {
     };
     let HeldBatch {
         original,
-        records,
+        holds,
         cancels,
         keys,
         rest,
     } = held;
-    let holds = records.into_iter().map(|r| Hold {
-        offset_delta: r.offset_delta,
-        due: r.due,
-        created: r.created,
-        record: Record {
-            timestamp_delta: r.created.0,
-            ..r.record
-        },
-        schedule_key: r.schedule_key,
-    });
     Accepted {
         whole: Whole::Split {
             original,
-            holds: holds.collect(),
+            holds,
             rest: rest.as_ref().map(Frame::from_batch),
         },
         cancels,
@@ -158,11 +151,11 @@ pub fn accept(checked: Checked) -> Accepted {
 
 fn split_frames(
     original: &BatchHeader,
-    holds: &[Hold],
+    holds: &Holds,
     rest: Option<Frame>,
     cancelled: Vec<CancelEntry>,
     now: TimestampMs,
-) -> (Vec<Frame>, Vec<u32>) {
+) -> Vec<Frame> {
     let cancel = (!cancelled.is_empty()).then(|| {
         let frame = CancelFrame {
             request_id: Bytes::new(),
@@ -173,19 +166,15 @@ fn split_frames(
     });
     let following: Vec<Frame> = cancel.into_iter().chain(rest).collect();
     let lens: Vec<usize> = following.iter().map(|f| f.header.total_len()).collect();
-    let EncodedHold {
-        header,
-        body,
-        record_bytes,
-    } = encode_hold(original, holds, &lens);
+    let (header, body) = holds.encode(original, &lens);
     let mut frames = vec![Frame { header, body }];
     frames.extend(following);
-    (frames, record_bytes)
+    frames
 }
 
 /// Ids are deltas here; the base offset is added when it is known.
-fn timers(holds: &[Hold], record_bytes: &[u32]) -> Vec<TimerEntry> {
-    let timer = |(index, (hold, bytes)): (u32, (&Hold, &u32))| TimerEntry {
+fn timers(holds: &Holds) -> Vec<TimerEntry> {
+    let timer = |(index, (hold, bytes)): (u32, (&Hold, u32))| TimerEntry {
         key: TimerKey {
             due: hold.due,
             id: ScheduleId(i64::from(hold.offset_delta)),
@@ -194,11 +183,8 @@ fn timers(holds: &[Hold], record_bytes: &[u32]) -> Vec<TimerEntry> {
             hold: Offset(0),
             index,
             moved: false,
-            bytes: *bytes,
+            bytes,
         },
     };
-    (0u32..)
-        .zip(holds.iter().zip(record_bytes))
-        .map(timer)
-        .collect()
+    (0u32..).zip(holds.iter()).map(timer).collect()
 }

@@ -30,8 +30,8 @@ use super::{
 use crate::{
     batch::{ATTR_FIRE, ATTR_HIDDEN, BatchHeader, BatchView, seal_header},
     disk::{Disk, crash::CrashDisk},
-    frame::{CancelAction, CancelEntry, CancelFrame, EncodedHold, Hold, encode_hold},
-    record::{Record, RecordIter},
+    frame::{CancelAction, CancelEntry, CancelFrame, Hold, Holds},
+    record::{Record, RecordIter, RecordRef},
     units::{DueTime, LeaderEpoch, Offset, ScheduleId, TimestampMs, TopicId},
 };
 use std::sync::Arc;
@@ -165,32 +165,34 @@ fn idempotent(producer_id: i64, sequence: i32, values: &[&str]) -> Unit {
     unit
 }
 
-fn hold(delta: i32, value: &str) -> Hold {
-    Hold {
-        offset_delta: delta,
-        due: DueTime(9_000 + i64::from(delta)),
-        created: TimestampMs(7),
-        record: Record {
-            timestamp_delta: 7,
-            ..record(delta, value)
-        },
-        schedule_key: None,
+fn holds_of(list: &[(i32, String)]) -> Holds {
+    let mut holds = Holds::default();
+    for (delta, value) in list {
+        let mut bytes = Vec::new();
+        record(*delta, value).encode(&mut bytes);
+        let hold = Hold {
+            offset_delta: *delta,
+            due: DueTime(9_000 + i64::from(*delta)),
+            created: TimestampMs(7),
+            schedule_key: None,
+        };
+        holds.push(hold, &RecordRef::read(&bytes).unwrap(), None);
     }
+    holds
 }
 
 /// A produced batch, the records at `held` of which are held: a HOLD, then a CANCEL if asked for, then what is left.
 fn held(original: BatchHeader, values: &[&str], held: &[i32], cancel: Option<ScheduleId>) -> Unit {
-    let (holds, left): (Vec<_>, Vec<_>) = numbered(values)
+    let (list, left): (Vec<_>, Vec<_>) = numbered(values)
         .into_iter()
         .partition(|(delta, _)| held.contains(delta));
-    let holds: Vec<Hold> = holds.iter().map(|(delta, v)| hold(*delta, v)).collect();
     let mut following = Vec::new();
     following.extend(cancel.map(|id| cancel_frame(id, original)));
     if !left.is_empty() {
         following.push(data(original, &left));
     }
     let sizes: Vec<usize> = following.iter().map(|f| f.header.total_len()).collect();
-    let EncodedHold { header, body, .. } = encode_hold(&original, &holds, &sizes);
+    let (header, body) = holds_of(&list).encode(&original, &sizes);
     let mut frames = vec![Frame { header, body }];
     frames.extend(following);
     Unit { frames }

@@ -10,5 +10,7 @@ pub mod store;
 pub mod timer_key;
 
 pub use clock::{Clock, ManualClock, SystemClock};
-pub use store::{Checkpoint, Marks, Place, StoreError, StoreOptions, TimerEntry, TimerStore};
+pub use store::{
+    Checkpoint, Marks, Place, Snapshot, StoreError, StoreOptions, TimerEntry, TimerStore,
+};
 pub use timer_key::TimerKey;

@@ -13,11 +13,12 @@ use storage::{
 
 use super::{
     Partition,
+    carry::Carrying,
     requests::{Answered, Requests},
 };
 use crate::schedule::{
     accept::PendingSize,
-    control::{Asked, Change, ControlError, Loader, Outcome, hold_dues},
+    control::{Asked, Change, ControlError, IN_HAND, Loader, Outcome, hold_dues},
     pending::{self, KeysOf, PendingError},
 };
 
@@ -26,11 +27,13 @@ use crate::schedule::{
 pub(super) struct Pending {
     /// Holds appended but not committed, in log order, each with the log end it waits for.
     pub(super) uncommitted: VecDeque<(Offset, Vec<TimerEntry>)>,
-    timers: TimerStore,
+    pub(super) timers: TimerStore,
     /// What the fire loop has taken out and not yet appended.
     in_hand: Vec<TimerEntry>,
     requests: Requests,
-    closed: bool,
+    /// Old segments are being emptied.
+    pub(super) carrying: Option<Carrying>,
+    pub(super) closed: bool,
 }
 
 /// What is due and not fired yet.
@@ -51,6 +54,7 @@ impl Pending {
             timers,
             in_hand: Vec::new(),
             requests: Requests::default(),
+            carrying: None,
             closed: false,
         }
     }
@@ -71,9 +75,20 @@ impl Pending {
     /// How far into the log the timers go.
     fn marks(&self, log_end: Offset) -> Marks {
         let uncommitted = self.uncommitted.iter().flat_map(|(_, e)| e).next();
+        let carry = self.carrying.as_ref().and_then(Carrying::uncommitted);
+        let holds = uncommitted.map(|entry| entry.place.hold);
         Marks {
-            replay_from: uncommitted.map_or(log_end, |entry| entry.place.hold),
+            replay_from: holds.into_iter().chain(carry).min().unwrap_or(log_end),
             settled_to: log_end,
+        }
+    }
+
+    /// These are settled, moved, or in hand: what was found of them before is not true any more.
+    fn touched(&mut self, entries: &[TimerEntry]) {
+        if let Some(carrying) = &mut self.carrying
+            && !carrying.touch(entries)
+        {
+            self.carrying = None;
         }
     }
 }
@@ -94,6 +109,7 @@ impl Pending {
     }
 
     pub(super) fn apply(&mut self, key: TimerKey, place: Place, change: Change) {
+        self.touched(&[TimerEntry { key, place }]);
         let moved = match change {
             Change::Cancel => None,
             Change::MoveTo(due) | Change::Now(due) => Some(TimerEntry {
@@ -140,6 +156,10 @@ impl Partition {
                 pending.timers.insert(entry);
             }
         }
+        let carried = pending.carrying.as_mut();
+        for (entry, place) in carried.map_or_else(Vec::new, |c| c.take_committed(committed)) {
+            pending.timers.relocate(entry, place);
+        }
         if pending.closed {
             return Ok(None);
         }
@@ -162,6 +182,7 @@ impl Partition {
         }
         let due = self.or_rebuilt(&mut pending, now, |timers| timers.pop_due(now, max))?;
         pending.in_hand.clone_from(&due);
+        pending.touched(&due);
         Ok(due)
     }
 
@@ -193,6 +214,8 @@ impl Partition {
                 tracing::error!(topic = %self.topic, partition = self.key.index,
                     "timer files are damaged: they are built again from the log");
                 let marks = pending.marks(self.log().offsets().log_end);
+                // It speaks of files that will be others.
+                pending.carrying = None;
                 let options = pending.timers.options().clone();
                 pending.timers = pending::rebuild(
                     self.log(),
@@ -207,14 +230,24 @@ impl Partition {
         }
     }
 
+    /// Writes a checkpoint of all that happened to the timers. Blocks on the disk, and on the fire loop's hand.
+    pub(super) fn checkpoint_when_emptied(&self, now: TimestampMs) -> io::Result<()> {
+        while !self.checkpoint_timers(1, now)? {
+            std::thread::sleep(IN_HAND);
+        }
+        Ok(())
+    }
+
     /// Writes a checkpoint of the timers where `changes` or more came since the last one: bounds what the next start replays.
-    /// Blocks on the disk.
-    pub fn checkpoint_timers(&self, changes: u64, now: TimestampMs) -> io::Result<()> {
+    /// False where the fire loop has records in hand: nothing is written then. Blocks on the disk.
+    pub fn checkpoint_timers(&self, changes: u64, now: TimestampMs) -> io::Result<bool> {
         let checkpoint = {
             let mut pending = self.pending.lock();
-            let is_due = pending.timers.changes() >= changes.max(1) && !pending.closed;
-            if !is_due || !pending.in_hand.is_empty() {
-                return Ok(());
+            if pending.timers.changes() < changes.max(1) || pending.closed {
+                return Ok(true);
+            }
+            if !pending.in_hand.is_empty() {
+                return Ok(false);
             }
             let marks = pending.marks(self.log().offsets().log_end);
             pending
@@ -234,7 +267,7 @@ impl Partition {
         match written {
             Ok(unlinked) => {
                 pending.timers.written(unlinked);
-                Ok(())
+                Ok(true)
             }
             Err(error) => {
                 pending.timers.not_written();
@@ -329,14 +362,15 @@ impl Partition {
     }
 
     /// Pending records from `from` on that are due before `to`, in firing order, until `each` returns false. Those that are not
-    /// committed yet are not among them. Blocks on the disk.
+    /// committed yet are not among them. They are those of one moment; what is appended does not wait. Blocks on the disk.
     pub fn for_each_pending(
         &self,
         from: TimerKey,
         to: DueTime,
         each: &mut dyn FnMut(TimerEntry) -> bool,
     ) -> Result<(), StoreError> {
-        self.pending.lock().timers.for_each(from, to, each)
+        let snapshot = self.pending.lock().timers.snapshot();
+        snapshot.for_each(from, to, each)
     }
 
     /// The timer of a pending record; its HOLD has that due time.
@@ -362,8 +396,12 @@ impl Partition {
         if ids.is_empty() {
             return Ok(Vec::new());
         }
-        let dues = hold_dues(self.log(), ids);
-        dues.map_err(refused)
+        hold_dues(self, ids).map_err(refused)
+    }
+
+    /// When a pending record is due that is not due when its first HOLD says, or has that HOLD no more.
+    pub fn moved_to(&self, id: ScheduleId) -> Option<DueTime> {
+        self.pending.lock().timers.moved_to(id)
     }
 
     /// What waits under these schedule keys: the index's word, if the timers and the HOLD agree.

@@ -8,6 +8,7 @@
 //! its readers; its pending records have a mutex held around an append, or for the
 //! read of a few timer blocks. No lock is held across an await.
 
+mod carry;
 mod held;
 mod made;
 #[expect(

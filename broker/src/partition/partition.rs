@@ -4,7 +4,7 @@ use std::{
     io,
     sync::{
         Arc,
-        atomic::{AtomicI32, AtomicU64, Ordering},
+        atomic::{AtomicI32, AtomicI64, AtomicU64, Ordering},
     },
 };
 
@@ -60,6 +60,7 @@ pub struct Partition {
     config: RwLock<Arc<TopicConfig>>,
     pub(super) pending: Mutex<Pending>,
     pinned_bytes: AtomicU64,
+    pub(super) carry_again_at: AtomicI64,
     pub(super) keys: Arc<KeyIndex>,
 }
 
@@ -92,6 +93,7 @@ impl Partition {
             config: RwLock::new(config),
             pending: Mutex::new(Pending::new(held.timers)),
             pinned_bytes: AtomicU64::new(0),
+            carry_again_at: AtomicI64::new(0),
             keys: held.keys,
         }
     }
@@ -202,10 +204,33 @@ impl Partition {
     /// Removes what the topic's retention does not keep. Blocks on the disk.
     pub fn retain(&self, now_ms: i64) -> io::Result<Retained> {
         let rules = self.config().retention;
-        let retained = self.log.retain(&rules, now_ms, &|| self.oldest_pending())?;
+        // What is removed may have settled records: a start must not take them for pending because they were at the last
+        // checkpoint.
+        let oldest_pending = || {
+            self.checkpoint_when_emptied(TimestampMs(now_ms))?;
+            Ok(self.oldest_pending())
+        };
+        let retained = self.log.retain(&rules, now_ms, &oldest_pending)?;
         self.pinned_bytes
-            .store(retained.pinned_bytes, Ordering::Relaxed);
+            .store(retained.pinned_bytes(), Ordering::Relaxed);
         Ok(retained)
+    }
+
+    /// The same; where few held records keep old segments, they are carried forward first. Blocks on the disk.
+    pub fn retain_or_carry(&self, now: TimestampMs) -> io::Result<Retained> {
+        let retained = self.retain(now.0)?;
+        if retained.pinned.is_empty() {
+            return Ok(retained);
+        }
+        match self.carry_forward(&retained.pinned, now) {
+            Ok(true) => self.retain(now.0),
+            Ok(false) => Ok(retained),
+            Err(error) => {
+                tracing::warn!(topic = %self.topic, partition = self.key.index, %error,
+                    "held records could not be carried forward; they keep their segments");
+                Ok(retained)
+            }
+        }
     }
 
     /// Bytes below the log start that pending records keep on the disk, at the last look.

@@ -318,7 +318,7 @@ impl Registry {
     pub fn retain(&self) {
         for partition in self.online() {
             let now = self.options.clock.wall();
-            if let Err(error) = partition.retain(now.0) {
+            if let Err(error) = partition.retain_or_carry(now) {
                 warn!(topic = %partition.topic, partition = partition.key.index, %error, "retention failed");
             }
         }

@@ -10,6 +10,9 @@ use storage::{
     units::{DueTime, Offset, ScheduleId, TimestampMs},
 };
 
+/// What a record takes in a HOLD besides its own bytes.
+pub const ENTRY_BYTES: u64 = 40;
+
 /// How much waits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PendingSize {
@@ -17,6 +20,13 @@ pub struct PendingSize {
     pub records: u64,
     /// What they take in their HOLD frames.
     pub bytes: u64,
+}
+
+impl PendingSize {
+    /// Bytes, with what HOLD frames have for each record besides.
+    pub fn with_entries(self) -> u64 {
+        self.bytes + self.records * ENTRY_BYTES
+    }
 }
 
 impl std::ops::Add for PendingSize {

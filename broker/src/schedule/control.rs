@@ -22,7 +22,7 @@ use super::pending::{PendingError, fired_key, fired_records, timers};
 use crate::partition::Partition;
 
 /// The fire loop has a record in hand for the time of one append.
-const IN_HAND: Duration = Duration::from_millis(1);
+pub const IN_HAND: Duration = Duration::from_millis(1);
 
 /// A held record as the log has it.
 #[derive(Clone, Debug)]
@@ -172,10 +172,7 @@ async fn change(
     now: TimestampMs,
 ) -> Result<Vec<Outcome>, ControlError> {
     let named = ids.to_vec();
-    let holds = blocking(partition, move |partition| {
-        hold_dues(partition.log(), &named)
-    })
-    .await?;
+    let holds = blocking(partition, move |partition| hold_dues(partition, &named)).await?;
     let answered = loop {
         if let Some(answered) = partition.change(&holds, asked, now)? {
             break answered;
@@ -225,10 +222,10 @@ async fn blocking<T: Send + 'static>(
 
 /// What became of a record. Blocks on the disk.
 pub fn get(partition: &Partition, id: ScheduleId) -> Result<Held, ControlError> {
-    let Some(hold) = HoldReader::new(partition.log()).timer(id)? else {
+    let Some((_, hold_due)) = hold_dues(partition, &[id])?.first().copied() else {
         return Ok(Held::NotFound);
     };
-    let Some(entry) = partition.find_pending(id, hold.key.due)? else {
+    let Some(entry) = partition.find_pending(id, hold_due)? else {
         let fired = find_fire(partition.log(), id)?;
         return Ok(fired.map_or(Held::NotFound, Held::Fired));
     };
@@ -256,19 +253,37 @@ pub fn list(
 
 /// Reads the records of timers, one after another.
 #[derive(Debug)]
-pub struct Loader<'a>(HoldReader<'a>);
+pub struct Loader<'a> {
+    partition: &'a Partition,
+    holds: HoldReader<'a>,
+}
 
 impl<'a> Loader<'a> {
     /// For the timers of a partition.
     pub fn new(partition: &'a Partition) -> Self {
-        Self(HoldReader::new(partition.log()))
+        Self {
+            partition,
+            holds: HoldReader::new(partition.log()),
+        }
     }
 
     /// The record of a timer; `None` where it was settled meanwhile and is gone from the log. Its bytes are a slice of its whole
     /// HOLD frame. Blocks on the disk.
     pub fn load(&mut self, entry: &TimerEntry) -> Result<Option<HeldRecord>, ControlError> {
+        if let Some(held) = self.read(entry)? {
+            return Ok(Some(held));
+        }
+        // It may have been carried, and its segment gone, since the timer was looked up.
+        let TimerKey { due, id } = entry.key;
+        match self.partition.find_pending(id, due)? {
+            Some(now) if now != *entry => self.read(&now),
+            _ => Ok(None),
+        }
+    }
+
+    fn read(&mut self, entry: &TimerEntry) -> Result<Option<HeldRecord>, ControlError> {
         let at = entry.place.hold;
-        let Some(hold) = self.0.hold(at)? else {
+        let Some(hold) = self.holds.hold(at)? else {
             return Ok(None);
         };
         let index = entry.place.index as usize;
@@ -304,20 +319,23 @@ pub fn histogram(partition: &Partition, edges: &[DueTime]) -> Result<Vec<u64>, C
 }
 
 /// Those of the records that were held and are in the log still, in the order of their ids, each once, with the due time that
-/// its HOLD has. Blocks on the disk.
+/// its HOLD has, or where it was carried the one that it has now. Blocks on the disk.
 pub fn hold_dues(
-    log: &Log,
+    partition: &Partition,
     ids: &[ScheduleId],
 ) -> Result<Vec<(ScheduleId, DueTime)>, ControlError> {
     let mut ids = ids.to_vec();
     ids.sort_unstable();
     ids.dedup();
-    let mut reader = HoldReader::new(log);
+    let mut reader = HoldReader::new(partition.log());
     let mut holds = Vec::with_capacity(ids.len());
     for id in ids {
-        if let Some(entry) = reader.timer(id)? {
-            holds.push((id, entry.key.due));
-        }
+        let due = match reader.timer(id)? {
+            Some(entry) => Some(entry.key.due),
+            // Its first HOLD is gone; of one that was carried, the due time is known without.
+            None => partition.moved_to(id),
+        };
+        holds.extend(due.map(|due| (id, due)));
     }
     Ok(holds)
 }
@@ -356,9 +374,7 @@ impl<'a> HoldReader<'a> {
 
     /// The HOLD that covers an offset.
     fn hold(&mut self, at: Offset) -> Result<Option<&HoldFrame>, ControlError> {
-        let known = self.last.as_ref().is_some_and(|hold| {
-            hold.base_offset <= at && hold.entries.last().is_some_and(|e| e.id.0 >= at.0)
-        });
+        let known = self.last.as_ref().is_some_and(|hold| hold.covers(at));
         if !known {
             let batch = self.log.batch_at(at)?;
             self.last = match batch {

@@ -56,6 +56,11 @@ pub enum FireError {
 }
 
 impl FireError {
+    /// The record at that place cannot be read.
+    pub fn damaged(hold: Offset, index: usize) -> Self {
+        Self::Damaged(hold, FrameError::Entry(index))
+    }
+
     /// The file system refused just now; the record itself may be whole.
     pub fn is_passing(&self) -> bool {
         matches!(self, Self::Read(_, ReadError::Io(_)))
@@ -154,10 +159,8 @@ impl FireBody {
         stored: &[u8],
         rules: FireRules,
     ) -> Result<Option<Bytes>, FireError> {
-        let damaged = |_: RecordError| {
-            let index = entry.place.index as usize;
-            FireError::Damaged(entry.place.hold, FrameError::Entry(index))
-        };
+        let damaged =
+            |_: RecordError| FireError::damaged(entry.place.hold, entry.place.index as usize);
         let record = RecordRef::read(stored).map_err(damaged)?;
         let due = entry.key.due.0;
         let mut key = None;

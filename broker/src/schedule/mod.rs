@@ -17,6 +17,7 @@
 //!   unsettled; a crash after leaves it settled.
 
 pub mod accept;
+pub mod carry;
 pub mod control;
 pub mod fire;
 pub mod fire_loop;

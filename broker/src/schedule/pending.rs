@@ -138,7 +138,7 @@ struct Replay<'a> {
     store: TimerStore,
     keys: &'a KeysOf<'a>,
     marks: Marks,
-    /// Of what lies below, the HOLD is gone: it was settled, and is not in the store.
+    /// Of what lies below, the HOLD is gone: it was settled, and is not in the store, or it was carried.
     first_kept: Offset,
     holds_below: Offset,
     log: &'a Log,
@@ -161,7 +161,11 @@ impl Replay<'_> {
                 return Ok(());
             }
             for entry in timers(&hold) {
-                self.store.insert(entry);
+                if hold.is_carry {
+                    self.carried(at, entry)?;
+                } else {
+                    self.store.insert(entry);
+                }
             }
             if hold.has_keys {
                 self.keys.put_all(&hold)?;
@@ -181,8 +185,28 @@ impl Replay<'_> {
 
     /// Whether a frame at `at` still has to be applied to that record.
     fn counts(&self, at: Offset, id: ScheduleId) -> bool {
-        let applied = at < self.marks.settled_to && id.0 < self.marks.replay_from.0;
-        !applied && id.0 >= self.first_kept.0 && id.0 < self.holds_below.0
+        // Of one that was carried, only the first HOLD is gone.
+        let is_there = id.0 >= self.first_kept.0 || self.store.moved_to(id).is_some();
+        !self.was_applied(at, id) && is_there && id.0 < self.holds_below.0
+    }
+
+    /// The store knew what a frame at `at` says of that record when its checkpoint was written.
+    fn was_applied(&self, at: Offset, id: ScheduleId) -> bool {
+        at < self.marks.settled_to && id.0 < self.marks.replay_from.0
+    }
+
+    /// A record was pending when the frame at `at` was written, and lies there since.
+    fn carried(&mut self, at: Offset, entry: TimerEntry) -> Result<(), PendingError> {
+        let id = entry.key.id;
+        let due = self.store.moved_to(id).unwrap_or(entry.key.due);
+        let key = TimerKey { due, id };
+        if let Some(place) = self.store.get(key)? {
+            self.store.relocate(TimerEntry { key, place }, entry.place);
+        } else if !self.was_applied(at, id) {
+            // Its first HOLD is gone.
+            self.store.insert(entry);
+        }
+        Ok(())
     }
 
     fn cancel(&mut self, entry: CancelEntry) -> Result<(), PendingError> {
@@ -222,7 +246,7 @@ pub fn timers(hold: &HoldFrame) -> impl Iterator<Item = TimerEntry> {
         let place = Place {
             hold: base,
             index,
-            moved: false,
+            moved: hold.is_carry,
             bytes: hold.record_len(index as usize),
         };
         TimerEntry { key, place }

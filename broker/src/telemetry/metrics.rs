@@ -45,6 +45,8 @@ pub struct TopicMetrics {
     delivered: IntCounter,
     cancelled: IntCounter,
     rescheduled: IntCounter,
+    carried: IntCounter,
+    carried_bytes: IntCounter,
     fire_failed: IntCounter,
     lateness: Histogram,
 }
@@ -87,6 +89,12 @@ impl TopicMetrics {
     /// So many held records got another due time.
     pub fn rescheduled(&self, records: usize) {
         self.rescheduled.inc_by(records as u64);
+    }
+
+    /// So many held records were held again at the log's end, of so many bytes.
+    pub fn carried(&self, records: usize, bytes: u64) {
+        self.carried.inc_by(records as u64);
+        self.carried_bytes.inc_by(bytes);
     }
 
     /// A held record could not be fired.
@@ -261,6 +269,8 @@ impl Metrics {
             delivered: self.schedule.delivered.with_label_values(labels),
             cancelled: self.schedule.cancelled.with_label_values(labels),
             rescheduled: self.schedule.rescheduled.with_label_values(labels),
+            carried: self.schedule.carried.with_label_values(labels),
+            carried_bytes: self.schedule.carried_bytes.with_label_values(labels),
             fire_failed: self.schedule.fire_failed.with_label_values(labels),
             lateness: self.schedule.lateness.clone(),
         }

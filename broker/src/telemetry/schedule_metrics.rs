@@ -23,6 +23,8 @@ pub(super) struct ScheduleMetrics {
     pub(super) delivered: IntCounterVec,
     pub(super) cancelled: IntCounterVec,
     pub(super) rescheduled: IntCounterVec,
+    pub(super) carried: IntCounterVec,
+    pub(super) carried_bytes: IntCounterVec,
     pub(super) fire_failed: IntCounterVec,
     pub(super) lateness: Histogram,
 }
@@ -75,6 +77,16 @@ impl ScheduleMetrics {
             rescheduled: r.counters(
                 "chronos_schedule_rescheduled_total",
                 "Held records that got another due time.",
+                &["topic"],
+            )?,
+            carried: r.counters(
+                "chronos_schedule_carried_total",
+                "Held records that were held again at the log's end, so that their segments could go.",
+                &["topic"],
+            )?,
+            carried_bytes: r.counters(
+                "chronos_schedule_carried_bytes_total",
+                "What they took.",
                 &["topic"],
             )?,
             fire_failed: r.counters(

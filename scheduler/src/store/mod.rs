@@ -9,9 +9,11 @@
 //! damaged, is thrown away and built again.
 
 mod bucket;
+mod checkpoint;
 mod manifest;
 mod merge;
 mod run;
+mod snapshot;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque, btree_map::Entry},
@@ -21,19 +23,19 @@ use std::{
 };
 
 use storage::{
-    checkpoint,
     disk::{Disk, DiskFile, OpenMode, read_all},
     units::{DueTime, Offset, ScheduleId, TimestampMs},
 };
 use thiserror::Error;
 
-pub use self::manifest::Marks;
 use self::{
     bucket::{Bucket, FileName, RUNS_SUFFIX},
     manifest::Manifest,
     merge::Merge,
     run::{Known, Run},
+    snapshot::View,
 };
+pub use self::{checkpoint::Checkpoint, manifest::Marks, snapshot::Snapshot};
 use crate::timer_key::TimerKey;
 
 const MANIFEST: &str = "manifest";
@@ -97,38 +99,6 @@ impl StoreOptions {
             memtable_max: MEMTABLE_MAX,
             ahead_max: AHEAD_MAX,
         }
-    }
-}
-
-/// A state to be made durable; see [`TimerStore::capture`].
-#[derive(Debug)]
-pub struct Checkpoint {
-    /// What it says of the log.
-    pub marks: Marks,
-    dir: PathBuf,
-    disk: Arc<dyn Disk>,
-    files: Vec<Arc<dyn DiskFile>>,
-    manifest: Vec<u8>,
-    past: Vec<FileName>,
-}
-
-impl Checkpoint {
-    /// Writes it; returns how many files were unlinked, for [`TimerStore::written`]. The log must be durable up to
-    /// `marks.settled_to`. Blocks on the disk.
-    pub fn write(self) -> io::Result<usize> {
-        self.disk.create_dir_all(&self.dir)?;
-        for file in self.files {
-            file.sync_data()?;
-        }
-        checkpoint::replace(&*self.disk, &self.dir.join(MANIFEST), &self.manifest)?;
-        let unlinked = self.past.len();
-        for name in self.past {
-            let path = name.path(&self.dir);
-            if self.disk.exists(&path) {
-                self.disk.remove_file(&path)?;
-            }
-        }
-        Ok(unlinked)
     }
 }
 
@@ -427,48 +397,41 @@ impl TimerStore {
         to: DueTime,
         each: &mut dyn FnMut(TimerEntry) -> bool,
     ) -> Result<(), StoreError> {
-        // Behind the key before `from`.
-        let before = TimerKey {
-            due: from.due,
-            id: ScheduleId(from.id.0.saturating_sub(1)),
+        let view = View {
+            memtable: &self.memtable,
+            taken_out: &self.taken_out,
+            runs: &self.runs,
+            done: self.done,
         };
-        let mut merge = Merge::new(&self.runs, self.done.max(Some(before)));
-        let mut memory = self
-            .memtable
-            .range(from..)
-            .map(|(key, place)| (*key, *place));
-        let mut in_memory = memory.next();
-        let mut on_disk = self.next_live(&mut merge)?;
-        loop {
-            let first = [in_memory, on_disk]
-                .into_iter()
-                .flatten()
-                .min_by_key(|(key, _)| *key);
-            let Some((key, place)) = first.filter(|(key, _)| key.due < to) else {
-                return Ok(());
-            };
-            if !each(TimerEntry { key, place }) {
-                return Ok(());
-            }
-            if in_memory.is_some_and(|(at, _)| at == key) {
-                in_memory = memory.next();
-            } else {
-                on_disk = self.next_live(&mut merge)?;
-            }
+        view.for_each(from, to, each)
+    }
+
+    /// What is pending now, to be read while the store goes on. Copies what is in memory.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            memtable: self.memtable.clone(),
+            taken_out: self.taken_out.clone(),
+            runs: self.runs.clone(),
+            done: self.done,
         }
     }
 
-    /// The next that runs have pending, and the memtable does not know.
-    fn next_live(&self, merge: &mut Merge) -> Result<Option<(TimerKey, Place)>, StoreError> {
-        while let Some((key, known)) = merge.next()? {
-            if let Some(place) = known
-                && !self.memtable.contains_key(&key)
-                && !self.taken_out.contains(&key)
-            {
-                return Ok(Some((key, place)));
+    /// A pending record lies elsewhere now.
+    pub fn relocate(&mut self, entry: TimerEntry, to: Place) {
+        self.remove(entry);
+        self.insert(TimerEntry { place: to, ..entry });
+    }
+
+    /// Somebody read all that was pending: no HOLD of it is below.
+    pub fn none_below(&mut self, seen: &Snapshot, below: Offset) {
+        let seen: HashSet<_> = seen.runs.iter().map(|run| run.info.name()).collect();
+        for run in &mut self.runs {
+            if seen.contains(&run.info.name()) {
+                let oldest = &mut run.info.oldest_hold;
+                *oldest = oldest.map(|hold| hold.max(below));
             }
         }
-        Ok(None)
+        self.changes += 1;
     }
 
     /// A HOLD frame at or before the one nearest to the log's beginning that has a pending record.

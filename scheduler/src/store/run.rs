@@ -55,6 +55,11 @@ impl RunInfo {
             && Some(key) > self.floor.max(done)
     }
 
+    /// Tells it from all others.
+    pub(super) fn name(&self) -> (FileName, u64) {
+        (self.file, self.position)
+    }
+
     /// Whether all of it was fired.
     pub(super) fn is_past(&self, done: Option<TimerKey>) -> bool {
         self.floor.max(done) >= Some(self.max)

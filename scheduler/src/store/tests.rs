@@ -66,22 +66,37 @@ fn equal_due_times_fire_in_produced_order_from_memory_and_from_disk() {
 
 #[test]
 fn a_carried_hold_counts_once_at_its_later_place() {
-    let mut store = store(&CrashDisk::new());
-    store.insert(entry(10, 1));
-    let place = Place {
-        hold: Offset(99),
-        index: 4,
-        moved: false,
-        bytes: 5,
-    };
-    let carried = TimerEntry {
-        place,
-        ..entry(10, 1)
-    };
-    store.insert(carried);
-    assert_eq!((store.len(), store.bytes()), (1, 5));
-    assert_eq!(store.pop_due(TimestampMs(NOW + 10), 9).unwrap(), [carried]);
-    assert_eq!((store.len(), store.bytes()), (0, 0));
+    let disk = CrashDisk::new();
+    for on_disk in [false, true] {
+        let mut store = store(&disk);
+        let old = entry(10, 1);
+        store.insert(old);
+        store.insert(entry(10, 40));
+        if on_disk {
+            store.flush(TimestampMs(NOW)).unwrap();
+        }
+        let to = Place {
+            hold: Offset(99),
+            index: 4,
+            moved: true,
+            bytes: 5,
+        };
+        store.relocate(old, to);
+        let carried = TimerEntry { place: to, ..old };
+        assert_eq!((store.len(), store.bytes()), (2, 5 + 40 % 11));
+        assert_eq!(store.moved_to(ScheduleId(1)), Some(old.key.due));
+        assert_eq!(store.get(old.key).unwrap(), Some(to));
+        let seen = store.snapshot();
+        store.none_below(&seen, Offset(20));
+        assert_eq!(
+            store.oldest_hold(),
+            Some(Offset(if on_disk { 20 } else { 39 }))
+        );
+        let due = store.pop_due(TimestampMs(NOW + 10), 9).unwrap();
+        assert_eq!(due, [carried, entry(10, 40)]);
+        assert_eq!((store.len(), store.bytes()), (0, 0));
+        assert_eq!(store.moved_to(ScheduleId(1)), None);
+    }
 }
 
 /// The window that is read ahead never hides what comes to lie below it.
@@ -202,6 +217,8 @@ enum Step {
     Tick(i64, usize),
     /// What a tick took could not be appended.
     Refused(i64, usize),
+    /// All that lies below the log's end so many steps ago is held again.
+    Carry(usize),
     Flush,
     Capture,
     CaptureAndCrash(u64),
@@ -216,6 +233,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (any::<usize>(), 0..90_000_000i64).prop_map(|(n, due)| Step::Move(n, due)),
         8 => (0..200_000_000i64, 0..7usize).prop_map(|(now, max)| Step::Tick(now, max)),
         2 => (0..200_000_000i64, 0..7usize).prop_map(|(now, max)| Step::Refused(now, max)),
+        3 => (0..40usize).prop_map(Step::Carry),
         3 => Just(Step::Flush),
         3 => Just(Step::Capture),
         1 => (0..12u64).prop_map(Step::CaptureAndCrash),
@@ -230,6 +248,7 @@ enum Logged {
     Hold(TimerEntry),
     Settled(TimerKey),
     Moved(TimerKey, TimerEntry),
+    Carried(TimerEntry, Place),
 }
 
 struct World {
@@ -254,7 +273,19 @@ impl World {
                 self.twin.remove(&key);
                 self.twin.insert(entry.key, entry.place);
             }
+            Logged::Carried(entry, place) => {
+                self.twin.insert(entry.key, place);
+            }
         }
+    }
+
+    fn pending(&self) -> Vec<TimerEntry> {
+        let twin = self.twin.iter();
+        twin.map(|(key, place)| TimerEntry {
+            key: *key,
+            place: *place,
+        })
+        .collect()
     }
 
     fn nth(&self, n: usize) -> Option<(TimerKey, Place)> {
@@ -295,6 +326,10 @@ fn apply(store: &mut TimerStore, logged: Logged) {
             store.settle(key).unwrap();
             store.insert(entry);
         }
+        Logged::Carried(entry, to) => {
+            assert_eq!(store.get(entry.key).unwrap(), Some(entry.place));
+            store.relocate(entry, to);
+        }
     }
 }
 
@@ -323,8 +358,7 @@ proptest! {
                     }
                 }
                 Step::Tick(now, max) => {
-                    let expected: Vec<_> = world.twin.iter().map(|(key, place)| TimerEntry { key: *key, place: *place })
-                        .take_while(|e| e.key.due.0 <= NOW + now).take(max).collect();
+                    let expected: Vec<_> = world.pending().into_iter().take_while(|e| e.key.due.0 <= NOW + now).take(max).collect();
                     let got = world.store.pop_due(TimestampMs(NOW + now), max).unwrap();
                     prop_assert_eq!(&got, &expected);
                     for fired in got {
@@ -336,6 +370,24 @@ proptest! {
                     for back in world.store.pop_due(TimestampMs(NOW + now), max).unwrap() {
                         world.store.insert(back);
                     }
+                }
+                Step::Carry(back) => {
+                    let below = Offset(id - i64::try_from(back).unwrap());
+                    let seen = world.store.snapshot();
+                    let mut found = Vec::new();
+                    seen.for_each(key(i64::MIN / 2, 0), DueTime(i64::MAX), &mut |entry| {
+                        found.push(entry);
+                        true
+                    }).unwrap();
+                    prop_assert_eq!(&found, &world.pending());
+                    for entry in found.into_iter().filter(|e| e.place.hold < below) {
+                        let to = Place { hold: Offset(id), moved: true, ..entry.place };
+                        world.log(Logged::Carried(entry, to));
+                    }
+                    let seen = world.store.snapshot();
+                    world.store.none_below(&seen, below);
+                    let oldest = world.store.oldest_hold();
+                    prop_assert!(oldest.is_none_or(|oldest| oldest >= below));
                 }
                 Step::Flush => world.store.flush(TimestampMs(NOW)).unwrap(),
                 Step::Capture => {
@@ -353,7 +405,7 @@ proptest! {
                 Step::Kill => world.reopen(world.disk.kill()),
                 Step::PowerLoss(seed) => world.reopen(world.disk.crash(seed)),
             }
-            let pending: Vec<_> = world.twin.iter().map(|(key, place)| TimerEntry { key: *key, place: *place }).collect();
+            let pending = world.pending();
             prop_assert_eq!(world.store.scan(key(i64::MIN / 2, 0), DueTime(i64::MAX), usize::MAX).unwrap(), &pending[..]);
             prop_assert_eq!(world.store.len(), pending.len());
             let bytes: u64 = pending.iter().map(|e| u64::from(e.place.bytes)).sum();

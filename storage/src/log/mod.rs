@@ -50,7 +50,7 @@ pub use offsets::Offsets;
 pub use producer_state::ProducerInfo;
 pub use read::{Chunk, FileSlice, ReadResult, ReadUpTo, StoredFrame};
 pub use recovery::RecoveryReport;
-pub use retention::{Retained, RetentionRules};
+pub use retention::{Pinned, Retained, RetentionRules};
 pub use scan::{ScanItem, ScanStop, Scanner};
 pub use scrub::{Damage, Found};
 pub(crate) use segment::file_name as segment_file_name;

@@ -41,14 +41,30 @@ pub struct RetentionRules {
 }
 
 /// What a pass did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Retained {
     /// Segments removed.
     pub segments: usize,
     /// Their bytes.
     pub bytes: u64,
-    /// Bytes below the log start that pending held records keep on the disk.
-    pub pinned_bytes: u64,
+    /// Segments below the log start that pending held records keep on the disk, oldest first.
+    pub pinned: Vec<Pinned>,
+}
+
+impl Retained {
+    /// Bytes of what is pinned.
+    pub fn pinned_bytes(&self) -> u64 {
+        self.pinned.iter().map(|segment| segment.bytes).sum()
+    }
+}
+
+/// A segment that only pending held records keep, of its own or of one before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pinned {
+    /// One past its last offset.
+    pub end: Offset,
+    /// Its size.
+    pub bytes: u64,
 }
 
 /// A removed segment's file.
@@ -149,19 +165,20 @@ impl Log {
     }
 
     /// Removes what `rules` do not keep. `oldest_pending` tells the HOLD of the oldest pending record that is not known to
-    /// be settled by a committed FIRE; it is asked when no record can be added to what may go. Blocks on the disk.
+    /// be settled by a committed FIRE; it is asked when no record can be added to what may go. What is derived from the log
+    /// must be durable then up to the log's end: frames that settled a record may go. Blocks on the disk.
     pub fn retain(
         &self,
         rules: &RetentionRules,
         now_ms: i64,
-        oldest_pending: &dyn Fn() -> Option<Offset>,
+        oldest_pending: &dyn Fn() -> io::Result<Option<Offset>>,
     ) -> io::Result<Retained> {
         self.reap(now_ms);
         let _one = self.checkpointing.lock();
         let Some((doomed, start)) = self.decide(rules, now_ms)? else {
             return Ok(Retained::default());
         };
-        let pin = oldest_pending();
+        let pin = oldest_pending()?;
         // What settled the records that go must be on the disk before they go, and so must what the start speaks of.
         self.write_checkpoint(now_ms)?;
         let removable = doomed
@@ -169,11 +186,17 @@ impl Log {
             .take_while(|(_, end)| pin.is_none_or(|pin| *end <= pin))
             .count();
         let (gone, pinned) = doomed.split_at(removable.min(doomed.len()));
-        let size = |s: &[(Arc<Segment>, Offset)]| s.iter().map(|(s, _)| s.index.read().size).sum();
+        let size = |segment: &Segment| segment.index.read().size;
         let retained = Retained {
             segments: gone.len(),
-            bytes: size(gone),
-            pinned_bytes: size(pinned),
+            bytes: gone.iter().map(|(segment, _)| size(segment)).sum(),
+            pinned: pinned
+                .iter()
+                .map(|(segment, end)| Pinned {
+                    end: *end,
+                    bytes: size(segment),
+                })
+                .collect(),
         };
         let first = gone
             .last()

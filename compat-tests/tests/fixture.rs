@@ -15,21 +15,26 @@ use rdkafka::{
     producer::FutureRecord,
 };
 
-const RELEASES: [&str; 5] = [
+const RELEASES: [&str; 6] = [
     "v0.1.0",
     "v0.1.0-data-plane",
     "v0.1.0-timers",
     WITH_KEYS,
     WITH_JOURNAL,
+    WITH_CARRY,
 ];
 /// The first that knew schedule keys; it has timer files of version 2.
 const WITH_KEYS: &str = "v0.1.0-keys";
 /// The first that had a journal; it was not stopped: only the journal has the end of some segments.
 const WITH_JOURNAL: &str = "v0.1.0-journal";
+/// The first that carried records forward: of one that waits, there is nothing but the carry.
+const WITH_CARRY: &str = "v0.1.0-carry";
 /// The year 2100: this one waits in every run of this test.
 const FAR: i64 = 4_102_444_800_000;
 const PATIENCE: Duration = Duration::from_secs(10);
 const SETTINGS: [&str; 1] = ["schedule.max.delay.ms=9000000000000"];
+/// Of the one that is written.
+const RETENTION: [&str; 2] = [SETTINGS[0], "log.retention.check.interval.ms=200"];
 
 fn folder(release: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -68,9 +73,39 @@ async fn send_keyed(kafka: &str, value: &str) {
     producer.send(record, PATIENCE).await.unwrap();
 }
 
+/// Holds a record, and many others that go at once: it is carried out of its segment.
+async fn carry(broker: &Broker) {
+    let settings = [
+        ("retention.ms", "1"),
+        ("segment.bytes", "1048576"),
+        ("file.delete.delay.ms", "0"),
+    ];
+    client::create_topic(&broker.kafka, "carried", &settings)
+        .await
+        .unwrap();
+    let producer = client::producer(&broker.kafka, PATIENCE).unwrap();
+    client::send_held(&producer, "carried", "waits", FAR)
+        .await
+        .unwrap();
+    let value = vec![b'x'; 500_000];
+    for _ in 0..6 {
+        let record = FutureRecord::<(), _>::to("carried").payload(&value);
+        producer.send(record, PATIENCE).await.unwrap();
+    }
+    let segments = broker.data_dir().join("1/partitions/carried-0/segments");
+    tool::eventually(PATIENCE, || {
+        let files = fs::read_dir(&segments)?.collect::<Result<Vec<_>, _>>()?;
+        let bytes: u64 = files.iter().map(|f| f.metadata().unwrap().len()).sum();
+        anyhow::ensure!(bytes < 1_000, "{bytes} bytes are left");
+        Ok(())
+    })
+    .await
+    .unwrap();
+}
+
 /// Plain records, one that fired, one that waits, one that was cancelled, a topic that grew and one that was deleted.
 async fn write(release: &str) {
-    let mut broker = Broker::start(&SETTINGS).unwrap();
+    let mut broker = Broker::start(&RETENTION).unwrap();
     for topic in ["plain", "held", "gone", "keyed"] {
         client::create_topic(&broker.kafka, topic, &[("max.message.bytes", "100000")])
             .await
@@ -112,6 +147,7 @@ async fn write(release: &str) {
         send_keyed(&broker.kafka, value).await;
     }
     client::delete_topic(&broker.kafka, "gone").await.unwrap();
+    carry(&broker).await;
     broker.kill().unwrap();
     let to = folder(release);
     if to.exists() {
@@ -166,7 +202,9 @@ async fn data_of_every_release_is_opened_and_is_what_it_was() {
             let (_, page) = tool::http_get(&broker.http, "/metrics").unwrap();
             let waiting = "chronos_schedule_pending_messages{topic=\"held\"} 1";
             assert!(page.contains(waiting), "{release}: {page}");
-            if [WITH_KEYS, WITH_JOURNAL].contains(&release) {
+            let carried = page.contains("chronos_schedule_pending_messages{topic=\"carried\"} 1");
+            assert_eq!(carried, release == WITH_CARRY, "{release}: {page}");
+            if [WITH_KEYS, WITH_JOURNAL, WITH_CARRY].contains(&release) {
                 // The newer one takes the place of the one that waits, whoever wrote it down.
                 send_keyed(&broker.kafka, "newer").await;
                 let (_, page) = tool::http_get(&broker.http, "/metrics").unwrap();

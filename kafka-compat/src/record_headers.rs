@@ -300,8 +300,11 @@ fn decimal(value: &[u8]) -> Option<Result<i64, ()>> {
     if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    let text = std::str::from_utf8(value).ok()?;
-    Some(text.parse().map_err(|_| ()))
+    let number = value.iter().try_fold(0i64, |number, digit| {
+        let digit = i64::from(digit - b'0');
+        number.checked_mul(10)?.checked_add(digit)
+    });
+    Some(number.ok_or(()))
 }
 
 fn rfc3339(value: &[u8]) -> Option<i64> {

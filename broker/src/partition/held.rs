@@ -61,7 +61,7 @@ impl Pending {
 
     /// Where those of the records asked for that are pending lie. One in hand is being fired.
     pub(super) fn locate_all(
-        &self,
+        &mut self,
         asked: &[(ScheduleId, DueTime)],
     ) -> Result<Vec<(TimerKey, Place)>, AppendError> {
         let mut found = Vec::new();
@@ -95,7 +95,7 @@ impl Pending {
 
 impl Pending {
     fn locate(
-        &self,
+        &mut self,
         id: ScheduleId,
         hold_due: DueTime,
     ) -> Result<Option<(TimerKey, Place)>, StoreError> {
@@ -379,7 +379,7 @@ impl Partition {
         id: ScheduleId,
         hold_due: DueTime,
     ) -> Result<Option<TimerEntry>, StoreError> {
-        let pending = self.pending.lock();
+        let mut pending = self.pending.lock();
         let in_hand = pending.in_hand.iter().find(|entry| entry.key.id == id);
         if let Some(entry) = in_hand {
             return Ok(Some(*entry));
@@ -407,7 +407,7 @@ impl Partition {
     /// What waits under these schedule keys: the index's word, if the timers and the HOLD agree.
     pub(super) fn waiting_under(
         &self,
-        pending: &Pending,
+        pending: &mut Pending,
         keys: &[Bytes],
     ) -> Result<Vec<(TimerKey, Place)>, AppendError> {
         let mut waiting = Vec::new();

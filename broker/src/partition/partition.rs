@@ -135,7 +135,7 @@ impl Partition {
         let mut pending = self.pending.lock();
         let mut settled = pending.locate_all(&asked)?;
         let cancelled = settled.len();
-        for (key, place) in self.waiting_under(&pending, &accepted.keys)? {
+        for (key, place) in self.waiting_under(&mut pending, &accepted.keys)? {
             if settled.iter().all(|(known, _)| known.id != key.id) {
                 settled.push((key, place));
             }

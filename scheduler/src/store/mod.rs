@@ -115,6 +115,11 @@ struct BucketFile {
 pub struct TimerStore {
     options: StoreOptions,
     memtable: BTreeMap<TimerKey, Place>,
+    /// Newer than the memtable, in the order they came: most are written as a run and never looked up, so a tree of them would be
+    /// made for nothing.
+    fresh: Vec<(TimerKey, Place)>,
+    /// The first of those to come due.
+    fresh_first: Option<TimerKey>,
     /// What a run may have, and is not pending any more; the memtable is newer.
     taken_out: BTreeSet<TimerKey>,
     /// Newest last.
@@ -153,6 +158,8 @@ impl TimerStore {
         Self {
             options,
             memtable: BTreeMap::new(),
+            fresh: Vec::new(),
+            fresh_first: None,
             taken_out: BTreeSet::new(),
             runs: Vec::new(),
             files: BTreeMap::new(),
@@ -237,8 +244,18 @@ impl TimerStore {
         // The memtable is asked first, so an older one read ahead must not follow it.
         self.not_ahead(entry.key);
         self.pending_bytes += u64::from(entry.place.bytes);
-        if let Some(before) = self.memtable.insert(entry.key, entry.place) {
-            self.one_less(before);
+        self.fresh.push((entry.key, entry.place));
+        let first = self.fresh_first.get_or_insert(entry.key);
+        *first = entry.key.min(*first);
+    }
+
+    /// Sorts what is fresh into the memtable.
+    fn take_in(&mut self) {
+        self.fresh_first = None;
+        for (key, place) in std::mem::take(&mut self.fresh) {
+            if let Some(before) = self.memtable.insert(key, place) {
+                self.one_less(before);
+            }
         }
     }
 
@@ -261,6 +278,7 @@ impl TimerStore {
     /// Takes out a record that is pending: it was fired or cancelled.
     pub fn remove(&mut self, TimerEntry { key, place }: TimerEntry) {
         self.changes += 1;
+        self.take_in();
         self.one_less(place);
         self.moved.remove(&key.id);
         self.not_ahead(key);
@@ -275,7 +293,8 @@ impl TimerStore {
     }
 
     /// Where a pending record of that key lies.
-    pub fn get(&self, key: TimerKey) -> Result<Option<Place>, StoreError> {
+    pub fn get(&mut self, key: TimerKey) -> Result<Option<Place>, StoreError> {
+        self.take_in();
         if let Some(place) = self.memtable.get(&key) {
             return Ok(Some(*place));
         }
@@ -335,6 +354,13 @@ impl TimerStore {
 
     fn first(&mut self) -> Result<Option<TimerEntry>, StoreError> {
         self.read_ahead()?;
+        if let Some(fresh) = self.fresh_first {
+            let memory = self.memtable.first_key_value().map(|(key, _)| *key);
+            let disk = self.ahead.front().map(|(key, _)| *key);
+            if [memory, disk].into_iter().flatten().all(|key| fresh <= key) {
+                self.take_in();
+            }
+        }
         let on_disk = self.ahead.front().copied();
         let in_memory = self
             .memtable
@@ -359,6 +385,7 @@ impl TimerStore {
         if !self.ahead.is_empty() || self.runs.is_empty() {
             return Ok(());
         }
+        self.take_in();
         let (runs, done) = (&self.runs, self.done);
         let merge = self.merge.get_or_insert_with(|| Merge::new(runs, done));
         while self.ahead.len() < self.options.ahead_max {
@@ -377,7 +404,7 @@ impl TimerStore {
 
     /// Pending records from `from` on that are due before `to`, in firing order, at most `max`. Takes nothing out.
     pub fn scan(
-        &self,
+        &mut self,
         from: TimerKey,
         to: DueTime,
         max: usize,
@@ -392,11 +419,12 @@ impl TimerStore {
 
     /// Gives `each` the pending records from `from` on that are due before `to`, in firing order, until it returns false.
     pub fn for_each(
-        &self,
+        &mut self,
         from: TimerKey,
         to: DueTime,
         each: &mut dyn FnMut(TimerEntry) -> bool,
     ) -> Result<(), StoreError> {
+        self.take_in();
         let view = View {
             memtable: &self.memtable,
             taken_out: &self.taken_out,
@@ -407,7 +435,8 @@ impl TimerStore {
     }
 
     /// What is pending now, to be read while the store goes on. Copies what is in memory.
-    pub fn snapshot(&self) -> Snapshot {
+    pub fn snapshot(&mut self) -> Snapshot {
+        self.take_in();
         Snapshot {
             memtable: self.memtable.clone(),
             taken_out: self.taken_out.clone(),
@@ -436,7 +465,8 @@ impl TimerStore {
 
     /// A HOLD frame at or before the one nearest to the log's beginning that has a pending record.
     pub fn oldest_hold(&self) -> Option<Offset> {
-        let in_memory = self.memtable.values().map(|place| place.hold);
+        let fresh = self.fresh.iter().map(|(_, place)| place.hold);
+        let in_memory = self.memtable.values().map(|place| place.hold).chain(fresh);
         let on_disk = self.runs.iter().filter(|run| !run.info.is_past(self.done));
         in_memory
             .chain(on_disk.filter_map(|run| run.info.oldest_hold))
@@ -460,7 +490,7 @@ impl TimerStore {
 
     /// Timers in memory: the memtable and what was read ahead.
     pub fn in_memory(&self) -> usize {
-        self.memtable.len() + self.taken_out.len() + self.ahead.len()
+        self.fresh.len() + self.memtable.len() + self.taken_out.len() + self.ahead.len()
     }
 
     /// Whether nothing is pending.
@@ -475,7 +505,7 @@ impl TimerStore {
 
     /// Whether the memtable should be written.
     pub fn is_full(&self) -> bool {
-        self.memtable.len() + self.taken_out.len() >= self.options.memtable_max
+        self.fresh.len() + self.memtable.len() + self.taken_out.len() >= self.options.memtable_max
     }
 
     /// Writes the memtable as runs. Nothing must be popped and not yet in the log: it would be taken for fired.
@@ -485,7 +515,13 @@ impl TimerStore {
         let runs = &self.runs;
         self.taken_out
             .retain(|key| runs.iter().any(|run| run.info.may_have(*key, done)));
-        let entries = self.news();
+        let entries = match self.fresh_alone() {
+            Some(entries) => entries,
+            None => {
+                self.take_in();
+                self.news()
+            }
+        };
         let mut written = Vec::new();
         // Spans follow each other as due times do.
         let bucket = |(key, _): &(TimerKey, Known)| Bucket::of(key.due, now);
@@ -507,11 +543,28 @@ impl TimerStore {
         self.runs.retain(|run| !run.info.is_past(None));
         self.runs.extend(written);
         self.done = None;
+        self.fresh.clear();
+        self.fresh_first = None;
         self.memtable.clear();
         self.taken_out.clear();
         self.ahead.clear();
         self.merge = None;
         Ok(())
+    }
+
+    /// What is fresh, in order, where there is nothing else in memory and each key once.
+    fn fresh_alone(&mut self) -> Option<Vec<(TimerKey, Known)>> {
+        if !self.memtable.is_empty() || !self.taken_out.is_empty() {
+            return None;
+        }
+        // Stable, since of equal keys the later one counts; and quick where batches came in order.
+        self.fresh.sort_by_key(|(key, _)| *key);
+        let is_repeated = |pair: &[(TimerKey, Place)]| matches!(pair, [(a, _), (b, _)] if a == b);
+        if self.fresh.windows(2).any(is_repeated) {
+            return None;
+        }
+        let fresh = self.fresh.iter();
+        Some(fresh.map(|(key, place)| (*key, Some(*place))).collect())
     }
 
     /// What the runs do not know, in order: the memtable, and what was taken out and is not in it again.

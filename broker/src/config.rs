@@ -21,13 +21,18 @@ pub use keys::{CODECS, KEYS, Key, Kind};
 pub use live::LiveConfig;
 pub use load::{ConfigError, Layer, Loaded, load};
 
-use crate::topic_config::{ConfigEntry, Synonym, source};
+use crate::{
+    group::GroupConfig,
+    topic_config::{ConfigEntry, Synonym, source},
+};
 
 /// The node's settings, typed.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// `grpc.listen`: the admin API.
     pub grpc_listen: SocketAddr,
+    /// `group.*`, `offset.*`, `offsets.*`
+    pub groups: GroupConfig,
     /// `node.id`
     pub node_id: i32,
     /// `listeners`: where Kafka clients connect.
@@ -141,6 +146,7 @@ impl Config {
             scrub_bytes_per_second: l.number("log.scrub.bytes.per.second")?,
             schedule_max_delay_ms: l.number("schedule.max.delay.ms")?,
             schedule_header_aliases: aliases(l)?,
+            groups: groups(l)?,
             loaded,
         })
     }
@@ -228,6 +234,21 @@ fn journal_bytes(l: &Loaded) -> Result<u64, ConfigError> {
         return Err(l.invalid("flush.journal.bytes", &allowed));
     }
     Ok(bytes)
+}
+
+fn groups(l: &Loaded) -> Result<GroupConfig, ConfigError> {
+    let minutes: i64 = l.number("offsets.retention.minutes")?;
+    Ok(GroupConfig {
+        initial_rebalance_delay_ms: l.number("group.initial.rebalance.delay.ms")?,
+        min_session_timeout_ms: l.number("group.min.session.timeout.ms")?,
+        max_session_timeout_ms: l.number("group.max.session.timeout.ms")?,
+        max_size: l.number("group.max.size")?,
+        metadata_max_bytes: l.number("offset.metadata.max.bytes")?,
+        offsets_retention_ms: minutes.saturating_mul(60_000),
+        offsets_check_interval_ms: l.number("offsets.retention.check.interval.ms")?,
+        topic_partitions: l.number("offsets.topic.num.partitions")?,
+        topic_segment_bytes: l.number("offsets.topic.segment.bytes")?,
+    })
 }
 
 fn retention(l: &Loaded) -> Result<i64, ConfigError> {

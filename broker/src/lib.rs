@@ -10,12 +10,16 @@
 //! | journal thread (in `storage`) | 1 | the journal | logs with small appends | `Syncer::close_journal` |
 //! | connection reader and writer (in `kafka-compat`) | per connection | its socket | frames, answers | client leaves, shutdown |
 //! | gRPC connections (in `grpc`, by tonic) | per connection | its socket | calls, answers | client leaves, shutdown |
+//! | `coordinator::runtime` | 1 | loading groups, their deadlines | metadata images, writes, a timer | shutdown |
+//! | group shard (mutex in `coordinator`) | per partition of `__consumer_offsets` | its groups | requests, deadlines | topic deleted |
 //! | `scrub` | 1 | looking for damage | a timer | shutdown |
 //! | `node::checkpoints` | 1 | when logs are checkpointed | a timer | shutdown |
 
 pub mod api;
 pub mod cli;
 pub mod config;
+pub mod coordinator;
+pub mod group;
 pub mod grpc;
 pub mod http;
 pub mod ids;

@@ -27,6 +27,8 @@ use tracing::{error, info};
 use crate::{
     api::{Broker, FetchSessions, KafkaService},
     config::{Config, LiveConfig},
+    coordinator::CoordinatorOptions,
+    group::{self, Groups},
     grpc, http,
     ids::ProducerIds,
     metadata::{Command, Metadata, MetadataOptions},
@@ -121,6 +123,16 @@ impl Node {
         let (shutdown, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
         fire_what_is_due(&mut tasks, &fire, &clock, &stopped);
+        let groups = Groups::new(
+            CoordinatorOptions {
+                topic: group::TOPIC,
+                metadata: metadata.clone(),
+                registry: Arc::clone(&registry),
+                clock: Arc::clone(&clock),
+            },
+            live.clone(),
+        );
+        tasks.spawn(groups.clone().run(stopped.clone()));
         let broker = Arc::new(Broker {
             node_id: config.node_id,
             log_dir: std::path::absolute(&config.data_dir)?.display().to_string(),
@@ -129,6 +141,7 @@ impl Node {
             metadata: metadata.clone(),
             fetch_sessions: FetchSessions::default(),
             registry: Arc::clone(&registry),
+            groups: groups.clone(),
             fire,
             producer_ids: ProducerIds::default(),
             clock,

@@ -15,6 +15,7 @@ pub mod frame;
 pub mod guard;
 pub mod header;
 mod log_dirs_response;
+mod offset_requests;
 pub mod record_headers;
 pub mod records;
 pub mod request;

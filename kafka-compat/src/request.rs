@@ -7,18 +7,21 @@ use kafka_protocol::{
     messages::{
         AlterConfigsRequest, AlterPartitionReassignmentsRequest, AlterReplicaLogDirsRequest,
         ApiKey, ApiVersionsRequest, CreatePartitionsRequest, CreateTopicsRequest,
-        DeleteRecordsRequest, DeleteTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest,
-        DescribeLogDirsRequest, DescribeProducersRequest, DescribeQuorumRequest,
-        DescribeTopicPartitionsRequest, ElectLeadersRequest, FetchRequest, FindCoordinatorRequest,
-        IncrementalAlterConfigsRequest, InitProducerIdRequest, ListConfigResourcesRequest,
-        ListOffsetsRequest, ListPartitionReassignmentsRequest, MetadataRequest,
-        OffsetForLeaderEpochRequest, ProduceRequest, UpdateFeaturesRequest,
+        DeleteGroupsRequest, DeleteRecordsRequest, DeleteTopicsRequest, DescribeClusterRequest,
+        DescribeConfigsRequest, DescribeGroupsRequest, DescribeLogDirsRequest,
+        DescribeProducersRequest, DescribeQuorumRequest, DescribeTopicPartitionsRequest,
+        ElectLeadersRequest, FetchRequest, FindCoordinatorRequest, HeartbeatRequest,
+        IncrementalAlterConfigsRequest, InitProducerIdRequest, JoinGroupRequest, LeaveGroupRequest,
+        ListConfigResourcesRequest, ListGroupsRequest, ListOffsetsRequest,
+        ListPartitionReassignmentsRequest, MetadataRequest, OffsetCommitRequest,
+        OffsetDeleteRequest, OffsetFetchRequest, OffsetForLeaderEpochRequest, ProduceRequest,
+        SyncGroupRequest, UpdateFeaturesRequest,
     },
     protocol::Decodable,
 };
 use thiserror::Error;
 
-use crate::{api_table, guard, header::RequestHeader};
+use crate::{api_table, guard, header::RequestHeader, offset_requests};
 
 /// A request that was decoded.
 #[derive(Debug)]
@@ -62,6 +65,9 @@ macro_rules! bodies {
             /// Guards and decodes a body.
             pub fn decode(api: ApiKey, version: i16, mut body: Bytes) -> Result<Self, DecodeError> {
                 guard::check(api as i16, version, &body)?;
+                if let Some(decoded) = offset_requests::decode(api, version, &body) {
+                    return decoded.map_err(|why| DecodeError::Codec(why.to_owned()));
+                }
                 match api {
                     $(ApiKey::$variant => <$request>::decode(&mut body, api_table::codec_version(api, version))
                         .map(Self::$variant)
@@ -100,4 +106,14 @@ bodies! {
     UpdateFeatures(UpdateFeaturesRequest),
     DescribeProducers(DescribeProducersRequest),
     ListConfigResources(ListConfigResourcesRequest),
+    OffsetCommit(OffsetCommitRequest),
+    OffsetFetch(OffsetFetchRequest),
+    JoinGroup(JoinGroupRequest),
+    Heartbeat(HeartbeatRequest),
+    LeaveGroup(LeaveGroupRequest),
+    SyncGroup(SyncGroupRequest),
+    DescribeGroups(DescribeGroupsRequest),
+    ListGroups(ListGroupsRequest),
+    DeleteGroups(DeleteGroupsRequest),
+    OffsetDelete(OffsetDeleteRequest),
 }

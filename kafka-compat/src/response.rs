@@ -5,12 +5,15 @@ use kafka_protocol::{
     messages::{
         AlterConfigsResponse, AlterPartitionReassignmentsResponse, AlterReplicaLogDirsResponse,
         ApiKey, ApiVersionsResponse, CreatePartitionsResponse, CreateTopicsResponse,
-        DeleteRecordsResponse, DeleteTopicsResponse, DescribeClusterResponse,
-        DescribeConfigsResponse, DescribeLogDirsResponse, DescribeProducersResponse,
-        DescribeQuorumResponse, DescribeTopicPartitionsResponse, ElectLeadersResponse,
-        FindCoordinatorResponse, IncrementalAlterConfigsResponse, InitProducerIdResponse,
-        ListConfigResourcesResponse, ListOffsetsResponse, ListPartitionReassignmentsResponse,
-        MetadataResponse, OffsetForLeaderEpochResponse, ProduceResponse, UpdateFeaturesResponse,
+        DeleteGroupsResponse, DeleteRecordsResponse, DeleteTopicsResponse, DescribeClusterResponse,
+        DescribeConfigsResponse, DescribeGroupsResponse, DescribeLogDirsResponse,
+        DescribeProducersResponse, DescribeQuorumResponse, DescribeTopicPartitionsResponse,
+        ElectLeadersResponse, FindCoordinatorResponse, HeartbeatResponse,
+        IncrementalAlterConfigsResponse, InitProducerIdResponse, JoinGroupResponse,
+        LeaveGroupResponse, ListConfigResourcesResponse, ListGroupsResponse, ListOffsetsResponse,
+        ListPartitionReassignmentsResponse, MetadataResponse, OffsetCommitResponse,
+        OffsetDeleteResponse, OffsetFetchResponse, OffsetForLeaderEpochResponse, ProduceResponse,
+        SyncGroupResponse, UpdateFeaturesResponse,
     },
     protocol::Encodable,
 };
@@ -86,6 +89,16 @@ bodies! {
     UpdateFeatures(UpdateFeaturesResponse),
     DescribeProducers(DescribeProducersResponse),
     ListConfigResources(ListConfigResourcesResponse),
+    OffsetCommit(OffsetCommitResponse),
+    OffsetFetch(OffsetFetchResponse),
+    JoinGroup(JoinGroupResponse),
+    Heartbeat(HeartbeatResponse),
+    LeaveGroup(LeaveGroupResponse),
+    SyncGroup(SyncGroupResponse),
+    DescribeGroups(DescribeGroupsResponse),
+    ListGroups(ListGroupsResponse),
+    DeleteGroups(DeleteGroupsResponse),
+    OffsetDelete(OffsetDeleteResponse),
 }
 
 impl Response {
@@ -194,6 +207,24 @@ impl Response {
                 partitions.find_map(|p| error(p.error_code))
             }
             Self::ListConfigResources(body) => Some(body.error_code),
+            Self::OffsetCommit(body) => {
+                let mut partitions = body.topics.iter().flat_map(|t| &t.partitions);
+                partitions.find_map(|p| error(p.error_code))
+            }
+            Self::OffsetFetch(body) => {
+                let mut groups = body.groups.iter();
+                groups
+                    .find_map(|g| error(g.error_code))
+                    .or(Some(body.error_code))
+            }
+            Self::JoinGroup(body) => Some(body.error_code),
+            Self::Heartbeat(body) => Some(body.error_code),
+            Self::LeaveGroup(body) => Some(body.error_code),
+            Self::SyncGroup(body) => Some(body.error_code),
+            Self::DescribeGroups(body) => body.groups.iter().find_map(|g| error(g.error_code)),
+            Self::ListGroups(body) => Some(body.error_code),
+            Self::DeleteGroups(body) => body.results.iter().find_map(|r| error(r.error_code)),
+            Self::OffsetDelete(body) => Some(body.error_code),
             Self::DescribeTopicPartitions(body) => {
                 body.topics.iter().map(|t| t.error_code).find(|c| *c != 0)
             }

@@ -99,7 +99,7 @@ struct RawField {
     fields: Vec<RawField>,
 }
 
-const FILES: [&str; 26] = [
+const FILES: [&str; 36] = [
     include_str!("../schema/ProduceRequest.json"),
     include_str!("../schema/FetchRequest.json"),
     include_str!("../schema/ListOffsetsRequest.json"),
@@ -126,6 +126,16 @@ const FILES: [&str; 26] = [
     include_str!("../schema/UpdateFeaturesRequest.json"),
     include_str!("../schema/DescribeProducersRequest.json"),
     include_str!("../schema/ListConfigResourcesRequest.json"),
+    include_str!("../schema/OffsetCommitRequest.json"),
+    include_str!("../schema/OffsetFetchRequest.json"),
+    include_str!("../schema/JoinGroupRequest.json"),
+    include_str!("../schema/HeartbeatRequest.json"),
+    include_str!("../schema/LeaveGroupRequest.json"),
+    include_str!("../schema/SyncGroupRequest.json"),
+    include_str!("../schema/DescribeGroupsRequest.json"),
+    include_str!("../schema/ListGroupsRequest.json"),
+    include_str!("../schema/DeleteGroupsRequest.json"),
+    include_str!("../schema/OffsetDeleteRequest.json"),
 ];
 
 /// The schema of an API's requests.

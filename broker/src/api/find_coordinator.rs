@@ -1,6 +1,7 @@
-//! FindCoordinator (key 10): versions 0 to 6.
+//! FindCoordinator (key 10): versions 0 to 6. v4 asks for several keys.
 //!
-//! Groups and transactions have no coordinator yet: each key is answered `COORDINATOR_NOT_AVAILABLE`, which clients retry.
+//! This node coordinates all groups. Transactions and share groups have no coordinator yet: `COORDINATOR_NOT_AVAILABLE`, which
+//! clients retry.
 
 use kafka_compat::protocol::{
     messages::{
@@ -10,39 +11,66 @@ use kafka_compat::protocol::{
     protocol::StrBytes,
 };
 
-use super::error_code::Kafka;
+use super::{Broker, error_code::Kafka, internal_topics};
 
 const MESSAGE: &str = "The coordinator is not available.";
 /// Share groups' keys came with v6 (KIP-932).
 const KEY_TYPE_MAX: i8 = 2;
+const GROUP: i8 = 0;
 const SHARE: i8 = 2;
 
-pub(super) fn handle(version: i16, request: &FindCoordinatorRequest) -> FindCoordinatorResponse {
-    let known = (0..=KEY_TYPE_MAX).contains(&request.key_type);
-    let code_of = |key: &str| {
-        if known && (request.key_type != SHARE || is_share_key(key)) {
-            Kafka::CoordinatorNotAvailable.code()
-        } else {
-            Kafka::InvalidRequest.code()
+pub(super) async fn handle(
+    broker: &Broker,
+    version: i16,
+    request: &FindCoordinatorRequest,
+) -> FindCoordinatorResponse {
+    let key_type = request.key_type;
+    let groups = match key_type {
+        GROUP => internal_topics::ensure_offsets(broker).await,
+        _ => Err(Kafka::CoordinatorNotAvailable),
+    };
+    let found = |key: &StrBytes| {
+        let known = (0..=KEY_TYPE_MAX).contains(&key_type);
+        if !known || (key_type == SHARE && !is_share_key(key)) {
+            return refused(Kafka::InvalidRequest);
+        }
+        match groups {
+            Ok(()) => here(broker),
+            Err(code) => refused(code),
         }
     };
-    let message = Some(StrBytes::from_static_str(MESSAGE));
-    if version < 4 {
-        return FindCoordinatorResponse::default()
-            .with_error_code(code_of(&request.key))
-            .with_error_message(message)
-            .with_node_id(BrokerId(-1))
-            .with_port(-1);
+    if version >= 4 {
+        let keys = request.coordinator_keys.iter();
+        let coordinators = keys.map(|key| found(key).with_key(key.clone()));
+        return FindCoordinatorResponse::default().with_coordinators(coordinators.collect());
     }
-    let coordinators = request.coordinator_keys.iter().map(|key| {
-        Coordinator::default()
-            .with_key(key.clone())
-            .with_node_id(BrokerId(-1))
-            .with_port(-1)
-            .with_error_code(code_of(key))
-            .with_error_message(message.clone())
-    });
-    FindCoordinatorResponse::default().with_coordinators(coordinators.collect())
+    let found = found(&request.key);
+    FindCoordinatorResponse::default()
+        .with_error_code(found.error_code)
+        .with_error_message(found.error_message)
+        .with_node_id(found.node_id)
+        .with_host(found.host)
+        .with_port(found.port)
+}
+
+fn here(broker: &Broker) -> Coordinator {
+    let image = broker.metadata.image();
+    let Some(this) = image.brokers.get(&broker.node_id) else {
+        return refused(Kafka::CoordinatorNotAvailable);
+    };
+    Coordinator::default()
+        .with_node_id(BrokerId(broker.node_id))
+        .with_host(StrBytes::from_string(this.host.clone()))
+        .with_port(i32::from(this.port))
+        .with_error_message(Some(StrBytes::from_static_str("NONE")))
+}
+
+fn refused(code: Kafka) -> Coordinator {
+    Coordinator::default()
+        .with_node_id(BrokerId(-1))
+        .with_port(-1)
+        .with_error_code(code.code())
+        .with_error_message(Some(StrBytes::from_static_str(MESSAGE)))
 }
 
 /// `group:topic id:partition`, the id in url-safe base64. Source: Apache Kafka, `SharePartitionKey`.

@@ -13,10 +13,12 @@ mod broker_logger;
 mod config_change;
 mod create_partitions;
 mod create_topics;
+mod delete_groups;
 mod delete_records;
 mod delete_topics;
 mod describe_cluster;
 mod describe_configs;
+mod describe_groups;
 mod describe_log_dirs;
 mod describe_producers;
 mod describe_quorum;
@@ -26,20 +28,31 @@ mod error_code;
 mod fetch;
 mod fetch_session;
 mod find_coordinator;
+mod group_id;
+mod heartbeat;
 mod incremental_alter_configs;
 mod init_producer_id;
+mod internal_topics;
+mod join_group;
+mod leave_group;
 mod list_config_resources;
+mod list_groups;
 mod list_offsets;
 mod list_partition_reassignments;
 mod lookup;
 mod metadata;
+mod offset_commit;
+mod offset_delete;
+mod offset_fetch;
 mod offset_for_leader_epoch;
 mod produce;
 mod repeated;
+mod sync_group;
 mod topic_name;
 mod update_features;
 
 pub use fetch_session::FetchSessions;
+use group_id::Client;
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
@@ -55,6 +68,7 @@ use scheduler::Clock;
 
 use crate::{
     config::LiveConfig,
+    group::Groups,
     ids::ProducerIds,
     metadata::{Command, Metadata, MetadataError, Outcome},
     partition::Registry,
@@ -81,6 +95,8 @@ pub struct Broker {
     pub registry: Arc<Registry>,
     /// Who fires held records.
     pub fire: FireHandle,
+    /// Consumer groups.
+    pub groups: Groups,
     /// Producer ids to give out.
     pub producer_ids: ProducerIds,
     /// Wall time.
@@ -107,6 +123,7 @@ impl Service for KafkaService {
     async fn call(&self, request: Request) -> Reply {
         let broker = Arc::clone(&self.0);
         let version = request.version;
+        let client = Client::of(&request);
         match request.body {
             RequestBody::Produce(body) => produce::handle(&broker, version, body),
             RequestBody::Fetch(body) => later(fetch::handle(broker, version, body)),
@@ -135,7 +152,23 @@ impl Service for KafkaService {
             RequestBody::DescribeTopicPartitions(body) => {
                 now(describe_topic_partitions::handle(&broker, &body))
             }
-            RequestBody::FindCoordinator(body) => now(find_coordinator::handle(version, &body)),
+            RequestBody::FindCoordinator(body) => {
+                now(find_coordinator::handle(&broker, version, &body).await)
+            }
+            RequestBody::JoinGroup(body) => {
+                later(join_group::handle(broker, version, client, body))
+            }
+            RequestBody::SyncGroup(body) => later(sync_group::handle(broker, version, body)),
+            RequestBody::Heartbeat(body) => later(heartbeat::handle(broker, body)),
+            RequestBody::LeaveGroup(body) => later(leave_group::handle(broker, version, body)),
+            RequestBody::OffsetCommit(body) => later(offset_commit::handle(broker, version, body)),
+            RequestBody::OffsetFetch(body) => now(offset_fetch::handle(&broker, version, body)),
+            RequestBody::OffsetDelete(body) => later(offset_delete::handle(broker, body)),
+            RequestBody::DescribeGroups(body) => {
+                now(describe_groups::handle(&broker, version, &body))
+            }
+            RequestBody::ListGroups(body) => now(list_groups::handle(&broker, &body)),
+            RequestBody::DeleteGroups(body) => later(delete_groups::handle(broker, body)),
             RequestBody::DeleteRecords(body) => now(delete_records::handle(&broker, body).await),
             RequestBody::OffsetForLeaderEpoch(body) => {
                 now(offset_for_leader_epoch::handle(&broker, body))

@@ -142,6 +142,9 @@ fn append(
     records: Option<bytes::Bytes>,
     acks: i16,
 ) -> Outcome {
+    if topic.internal {
+        return Outcome::error(index, Kafka::InvalidTopicException);
+    }
     let partition = match lookup::partition(broker, topic, index, -1) {
         Ok(partition) => partition,
         Err(code) => return Outcome::error(index, code),

@@ -132,7 +132,7 @@ const I64: i64 = i64::MAX;
 pub const CODECS: [&str; 6] = ["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"];
 
 /// Every setting of the node.
-pub const KEYS: [Key; 62] = [
+pub const KEYS: [Key; 71] = [
     key(
         "node.id",
         Kind::Int(0, I32),
@@ -385,6 +385,60 @@ pub const KEYS: [Key; 62] = [
         Kind::Int(-131_072, 22),
         "3",
         "The level of zstd, where compression.type is zstd.",
+    ),
+    key(
+        "group.initial.rebalance.delay.ms",
+        Kind::Int(0, I32),
+        "3000",
+        "How long the first members of a group are waited for, in milliseconds.",
+    ),
+    key(
+        "group.min.session.timeout.ms",
+        Kind::Int(0, I32),
+        "6000",
+        "The shortest session that a member of a group may ask for, in milliseconds.",
+    ),
+    key(
+        "group.max.session.timeout.ms",
+        Kind::Int(0, I32),
+        "1800000",
+        "The longest session that a member of a group may ask for, in milliseconds.",
+    ),
+    key(
+        "group.max.size",
+        Kind::Int(1, I32),
+        "2147483647",
+        "Members that a group may have.",
+    ),
+    key(
+        "offset.metadata.max.bytes",
+        Kind::Int(0, I32),
+        "4096",
+        "Bytes that a client may keep with a committed offset.",
+    ),
+    key(
+        "offsets.retention.minutes",
+        Kind::Int(1, I32),
+        "10080",
+        "How long offsets of a group are kept that nobody is in, in minutes.",
+    ),
+    key(
+        "offsets.retention.check.interval.ms",
+        Kind::Long(1, I64),
+        "600000",
+        "How often offsets are looked for that were kept long enough, in milliseconds.",
+    ),
+    key(
+        "offsets.topic.num.partitions",
+        Kind::Int(1, I32),
+        "50",
+        "Partitions of the topic that groups are kept in, when it is made.",
+    ),
+    key(
+        "offsets.topic.segment.bytes",
+        Kind::Int(1, I32),
+        "104857600",
+        "Segment size of the topic that groups are kept in, when it is made.",
     ),
     later(
         "log.cleanup.policy",

@@ -7,6 +7,9 @@ use storage::units::TopicId;
 
 use super::command::{Command, Outcome};
 
+/// Topics that the node keeps its own state in; clients do not write to them.
+pub(super) const INTERNAL_TOPICS: [&str; 1] = [crate::group::TOPIC];
+
 /// The metadata at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Image {
@@ -125,12 +128,13 @@ impl Image {
                     return Outcome::TopicExists;
                 }
                 let partitions = assignments.into_iter().map(PartitionState::new).collect();
+                let internal = INTERNAL_TOPICS.contains(&name.as_str());
                 let topic = Topic {
                     name: name.clone(),
                     id: topic_id,
                     partitions,
                     configs,
-                    internal: false,
+                    internal,
                 };
                 self.names.insert(topic_id, name.clone());
                 self.topics.insert(name, Arc::new(topic));

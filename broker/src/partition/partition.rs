@@ -152,7 +152,7 @@ impl Partition {
         let entries = settled.iter().enumerate().map(entry).collect();
         let held_keys = accepted.held_keys();
         let (unit, timers) = accepted.into_unit(entries, now);
-        let appended = self.append_unit(unit, now)?;
+        let appended = self.append_own(unit, now)?;
         if appended.duplicate_of.is_none() {
             self.metrics.cancelled(settled.len());
             for (key, place) in settled {
@@ -173,10 +173,11 @@ impl Partition {
         let unit = Unit {
             frames: vec![frame],
         };
-        self.append_unit(unit, now)
+        self.append_own(unit, now)
     }
 
-    fn append_unit(&self, unit: Unit, now: TimestampMs) -> Result<AppendedUnit, AppendError> {
+    /// Appends what no producer sent and nothing is held of.
+    pub fn append_own(&self, unit: Unit, now: TimestampMs) -> Result<AppendedUnit, AppendError> {
         Ok(match self.log.append(unit, self.leader_epoch(), now.0)? {
             Appended::New {
                 base_offset,

@@ -1,0 +1,25 @@
+//! DeleteGroups (key 42): versions 0 to 2. Groups without members go, with all that they committed.
+
+use std::sync::Arc;
+
+use kafka_compat::protocol::messages::{
+    DeleteGroupsRequest, DeleteGroupsResponse, delete_groups_response::DeletableGroupResult,
+};
+
+use super::{Broker, group_id};
+
+pub(super) async fn handle(
+    broker: Arc<Broker>,
+    request: DeleteGroupsRequest,
+) -> DeleteGroupsResponse {
+    let mut results = Vec::with_capacity(request.groups_names.len());
+    for id in request.groups_names {
+        let deleted = broker.groups.delete(&id).await;
+        results.push(
+            DeletableGroupResult::default()
+                .with_error_code(group_id::code(&deleted))
+                .with_group_id(id),
+        );
+    }
+    DeleteGroupsResponse::default().with_results(results)
+}

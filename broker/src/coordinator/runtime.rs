@@ -1,0 +1,458 @@
+//! Shards, who has them, and the writes that change them.
+
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use scheduler::Clock;
+use storage::{
+    batch::{BatchHeader, BatchView, HEADER_LEN},
+    log::{AppendError, Chunk, ReadUpTo, Unit},
+    units::{Offset, TimestampMs, TopicId},
+};
+use thiserror::Error;
+use tokio::sync::{Notify, watch};
+use tracing::{error, info};
+
+use super::{KeyValue, batch};
+use crate::{
+    metadata::Metadata,
+    partition::{Partition, PartitionKey, Registry, Slot},
+};
+
+/// What is read of a partition at once while it is loaded.
+const LOAD_BYTES: usize = 1 << 20;
+/// A partition that could not be loaded is tried again after this.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// Two clocks: what is written down is dated by the wall's, which may step; what is waited for by one that does not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Now {
+    /// Wall time.
+    pub wall: TimestampMs,
+    /// Milliseconds since the node started.
+    pub steady: i64,
+}
+
+/// The state of one partition.
+pub trait Shard: Send + 'static {
+    /// What is to be done after records are committed, or could not be.
+    type Then: Send + 'static;
+
+    /// Takes over what a record says, when it was written or at the start. Never fails: what it does not know, it lets be.
+    fn replay(&mut self, record: &KeyValue);
+    /// All records were replayed: deadlines begin now.
+    fn loaded(&mut self, now: Now);
+    /// When [`Shard::on_deadline`] wants to be called.
+    fn next_deadline(&self) -> Option<i64>;
+    /// Acts on one deadline that is over; `None` where there is none.
+    fn on_deadline(&mut self, now: Now) -> Option<Decided<(), Self::Then>>;
+    /// Goes on after a write; false where it was not committed.
+    fn then(&mut self, then: Self::Then, committed: bool, now: Now) -> Decided<(), Self::Then>;
+}
+
+/// What a handler decided.
+#[derive(Debug)]
+pub struct Decided<R, T> {
+    /// To be appended whole, or not at all.
+    pub records: Vec<KeyValue>,
+    /// They are replayed into the state when they were appended; else the handler changed it already.
+    pub replay: bool,
+    /// To be told when they are committed.
+    pub reply: R,
+    /// To be done then.
+    pub then: Option<T>,
+}
+
+impl<R, T> Decided<R, T> {
+    /// Only an answer.
+    pub fn reply(reply: R) -> Self {
+        Self::write(Vec::new(), reply)
+    }
+
+    /// Records that say what changes.
+    pub fn write(records: Vec<KeyValue>, reply: R) -> Self {
+        Self {
+            records,
+            replay: true,
+            reply,
+            then: None,
+        }
+    }
+}
+
+/// Why there is no answer.
+#[derive(Debug, Error)]
+pub enum CoordinatorError {
+    /// The topic is not there, or its partition is not open here.
+    #[error("the coordinator's partition is not here")]
+    NotHere,
+    /// It is being read.
+    #[error("the coordinator is loading")]
+    Loading,
+    /// The records could not be written.
+    #[error("writing: {0}")]
+    Append(#[from] AppendError),
+    /// They may never be committed.
+    #[error("not committed")]
+    NotCommitted,
+}
+
+/// What a coordinator works with.
+#[derive(Clone, Debug)]
+pub struct CoordinatorOptions {
+    /// The internal topic.
+    pub topic: &'static str,
+    /// Where it is looked up.
+    pub metadata: Metadata,
+    /// Where its partitions are.
+    pub registry: Arc<Registry>,
+    /// Wall time.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// The shards of an internal topic on this node.
+pub struct Coordinator<S: Shard> {
+    options: CoordinatorOptions,
+    make: Box<dyn Fn() -> S + Send + Sync>,
+    started: Instant,
+    shards: Mutex<HashMap<PartitionKey, Arc<Place<S>>>>,
+    /// A deadline may have come nearer.
+    bell: Notify,
+}
+
+impl<S: Shard> std::fmt::Debug for Coordinator<S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Coordinator")
+            .field("topic", &self.options.topic)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A shard, and the partition that it is in.
+struct Place<S> {
+    partition: Arc<Partition>,
+    /// `None` while it is read.
+    shard: Mutex<Option<S>>,
+}
+
+impl<S: Shard> Coordinator<S> {
+    /// Over a topic that may not exist yet.
+    pub fn new(
+        options: CoordinatorOptions,
+        make: impl Fn() -> S + Send + Sync + 'static,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            options,
+            make: Box::new(make),
+            started: Instant::now(),
+            shards: Mutex::new(HashMap::new()),
+            bell: Notify::new(),
+        })
+    }
+
+    fn now(&self) -> Now {
+        Now {
+            wall: self.options.clock.wall(),
+            steady: i64::try_from(self.started.elapsed().as_millis()).unwrap_or(i64::MAX),
+        }
+    }
+
+    /// Partitions of the topic; `None` where it does not exist.
+    pub fn partitions(&self) -> Option<i32> {
+        self.topic().map(|(_, partitions)| partitions)
+    }
+
+    fn topic(&self) -> Option<(TopicId, i32)> {
+        let image = self.options.metadata.image();
+        let topic = image.topics.get(self.options.topic)?;
+        let partitions = i32::try_from(topic.partitions.len()).ok()?;
+        Some((topic.id, partitions))
+    }
+
+    fn place(&self, index: i32) -> Result<Arc<Place<S>>, CoordinatorError> {
+        let (topic, _) = self.topic().ok_or(CoordinatorError::NotHere)?;
+        let key = PartitionKey { topic, index };
+        if let Some(place) = self.shards.lock().get(&key) {
+            return Ok(Arc::clone(place));
+        }
+        // It is loaded as soon as it is seen.
+        match self.options.registry.get(key) {
+            Some(Slot::Online(_)) => {
+                self.bell.notify_one();
+                Err(CoordinatorError::Loading)
+            }
+            _ => Err(CoordinatorError::NotHere),
+        }
+    }
+
+    /// Looks something up in a shard.
+    pub fn read<R>(&self, index: i32, look: impl FnOnce(&S) -> R) -> Result<R, CoordinatorError> {
+        let place = self.place(index)?;
+        let shard = place.shard.lock();
+        shard.as_ref().map(look).ok_or(CoordinatorError::Loading)
+    }
+
+    /// Lets a handler decide, writes its records, and returns its answer when they, and all before them, are committed.
+    pub async fn write<R>(
+        self: &Arc<Self>,
+        index: i32,
+        decide: impl FnOnce(&mut S, Now) -> Decided<R, S::Then>,
+    ) -> Result<R, CoordinatorError> {
+        let place = self.place(index)?;
+        let (reply, end) = {
+            let mut shard = place.shard.lock();
+            let shard = shard.as_mut().ok_or(CoordinatorError::Loading)?;
+            let now = self.now();
+            let decided = decide(shard, now);
+            self.perform(&place, shard, decided, now)?
+        };
+        self.bell.notify_one();
+        if place.partition.committed(end).await {
+            Ok(reply)
+        } else {
+            Err(CoordinatorError::NotCommitted)
+        }
+    }
+
+    /// Appends what was decided, under the shard's lock; returns the answer, and where the log must be committed up to.
+    fn perform<R>(
+        self: &Arc<Self>,
+        place: &Arc<Place<S>>,
+        shard: &mut S,
+        decided: Decided<R, S::Then>,
+        now: Now,
+    ) -> Result<(R, Offset), CoordinatorError> {
+        let Decided {
+            records,
+            replay,
+            reply,
+            then,
+        } = decided;
+        if records.is_empty() {
+            let end = place.partition.offsets().log_end;
+            if let Some(then) = then {
+                let more = shard.then(then, true, now);
+                self.perform(place, shard, more, now)?;
+            }
+            return Ok((reply, end));
+        }
+        let frame = batch::encode(&records, now.wall.0);
+        let appended = place.partition.append_own(
+            Unit {
+                frames: vec![frame],
+            },
+            now.wall,
+        );
+        let end = match appended {
+            Ok(appended) => appended.committed_at,
+            Err(error) => {
+                if let Some(then) = then {
+                    let more = shard.then(then, false, now);
+                    self.perform(place, shard, more, now)?;
+                }
+                return Err(error.into());
+            }
+        };
+        if replay {
+            for record in &records {
+                shard.replay(record);
+            }
+        }
+        if let Some(then) = then {
+            self.go_on(Arc::clone(place), then, end);
+        }
+        Ok((reply, end))
+    }
+
+    /// Whoever asked may be gone when the records are committed: others may wait for what follows.
+    fn go_on(self: &Arc<Self>, place: Arc<Place<S>>, then: S::Then, end: Offset) {
+        let this = Arc::clone(self);
+        tokio::spawn(async move {
+            let committed = place.partition.committed(end).await;
+            let mut shard = place.shard.lock();
+            if let Some(shard) = shard.as_mut() {
+                let now = this.now();
+                let more = shard.then(then, committed, now);
+                if let Err(error) = this.perform(&place, shard, more, now) {
+                    error!(topic = this.options.topic, %error, "what follows a commit failed");
+                }
+            }
+            this.bell.notify_one();
+        });
+    }
+
+    /// Loads what comes, and keeps deadlines, until told to stop.
+    pub async fn run(self: Arc<Self>, mut stopped: watch::Receiver<bool>) {
+        let mut images = self.options.metadata.watch();
+        loop {
+            let wait = self.follow().await;
+            let next = self.on_deadlines().min(wait);
+            tokio::select! {
+                biased;
+                _ = stopped.wait_for(|stop| *stop) => return,
+                _ = images.changed() => {}
+                () = self.bell.notified() => {}
+                () = tokio::time::sleep(next) => {}
+            }
+        }
+    }
+
+    /// Loads partitions that are open and not loaded, and forgets those that are gone. Returns when to look again.
+    async fn follow(self: &Arc<Self>) -> Duration {
+        let topic = self.topic();
+        let wanted: HashMap<PartitionKey, Arc<Partition>> = topic
+            .into_iter()
+            .flat_map(|(topic, count)| (0..count).map(move |index| PartitionKey { topic, index }))
+            .filter_map(|key| match self.options.registry.get(key) {
+                Some(Slot::Online(partition)) => Some((key, partition)),
+                _ => None,
+            })
+            .collect();
+        let is_all_there = topic.is_none_or(|(_, count)| i32::try_from(wanted.len()) == Ok(count));
+        let mut missing = Vec::new();
+        {
+            let mut shards = self.shards.lock();
+            shards.retain(|key, place| {
+                let partition = wanted.get(key);
+                partition.is_some_and(|partition| Arc::ptr_eq(partition, &place.partition))
+            });
+            for (key, partition) in wanted {
+                shards.entry(key).or_insert_with(|| {
+                    let place = Arc::new(Place {
+                        partition,
+                        shard: Mutex::new(None),
+                    });
+                    missing.push((key, Arc::clone(&place)));
+                    place
+                });
+            }
+        }
+        let mut failed = false;
+        if !missing.is_empty() {
+            let this = Arc::clone(self);
+            let load = move || {
+                let loaded = missing.iter().map(|(key, place)| this.load(*key, place));
+                loaded.filter(|loaded| !loaded).count()
+            };
+            failed = tokio::task::spawn_blocking(load).await.unwrap_or(1) > 0;
+        }
+        if is_all_there && !failed {
+            Duration::MAX
+        } else {
+            RETRY_AFTER
+        }
+    }
+
+    /// Replays a partition; false where it has to be tried again. Blocks on the disk.
+    fn load(&self, key: PartitionKey, place: &Place<S>) -> bool {
+        let mut shard = (self.make)();
+        let started = Instant::now();
+        let mut records = 0u64;
+        let read = for_each_batch(&place.partition, &mut |batch| {
+            let said = batch::decode(batch);
+            for record in said.iter().flatten() {
+                shard.replay(record);
+                records += 1;
+            }
+            said.is_some()
+        });
+        match read {
+            Ok(()) => {
+                shard.loaded(self.now());
+                if records > 0 {
+                    info!(
+                        topic = self.options.topic,
+                        partition = key.index,
+                        records,
+                        took_ms = started.elapsed().as_millis(),
+                        "coordinator loaded"
+                    );
+                }
+                *place.shard.lock() = Some(shard);
+                true
+            }
+            Err(why) => {
+                error!(
+                    topic = self.options.topic,
+                    partition = key.index,
+                    why,
+                    "the coordinator cannot be loaded"
+                );
+                self.shards.lock().remove(&key);
+                false
+            }
+        }
+    }
+
+    /// Acts on deadlines that are over; returns how long there is none.
+    fn on_deadlines(self: &Arc<Self>) -> Duration {
+        let places: Vec<_> = self.shards.lock().values().map(Arc::clone).collect();
+        let mut next = i64::MAX;
+        let now = self.now();
+        for place in places {
+            let mut shard = place.shard.lock();
+            let Some(shard) = shard.as_mut() else {
+                continue;
+            };
+            while let Some(decided) = shard.on_deadline(now) {
+                if let Err(error) = self.perform(&place, shard, decided, now) {
+                    error!(topic = self.options.topic, %error, "what a deadline asks for could not be written");
+                }
+            }
+            next = next.min(shard.next_deadline().unwrap_or(i64::MAX));
+        }
+        let left = next.saturating_sub(now.steady);
+        Duration::from_millis(u64::try_from(left).unwrap_or(0))
+    }
+}
+
+/// All visible batches of a partition, until `each` returns false. Blocks on the disk.
+fn for_each_batch(
+    partition: &Partition,
+    each: &mut dyn FnMut(&BatchView) -> bool,
+) -> Result<(), String> {
+    let log = partition.log();
+    let mut from = log.offsets().log_start;
+    loop {
+        let read = log
+            .read(from, LOAD_BYTES, ReadUpTo::Visible, true)
+            .map_err(|e| e.to_string())?;
+        let mut bytes = Vec::with_capacity(read.bytes);
+        for chunk in read.chunks {
+            match chunk {
+                Chunk::Bytes(b) => bytes.extend_from_slice(&b),
+                Chunk::File(slice) => {
+                    bytes.extend_from_slice(&slice.read().map_err(|e| e.to_string())?);
+                }
+            }
+        }
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        let mut left = Bytes::from(bytes);
+        while left.len() >= HEADER_LEN {
+            let header = BatchHeader::parse(&left).map_err(|e| e.to_string())?;
+            // The last one may be cut: it is read again from its beginning.
+            if header.total_len() > left.len() {
+                break;
+            }
+            let batch = BatchView::parse(left.split_to(header.total_len()));
+            let batch = batch.map_err(|e| e.to_string())?;
+            if !batch.verify_crc() {
+                return Err(format!("the batch at {} is damaged", header.base_offset));
+            }
+            if !each(&batch) {
+                return Err(format!(
+                    "the batch at {} cannot be read",
+                    header.base_offset
+                ));
+            }
+            from = Offset(header.last_offset() + 1);
+        }
+    }
+}

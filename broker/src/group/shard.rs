@@ -1,0 +1,461 @@
+//! The groups of one partition of `__consumer_offsets`.
+
+use std::collections::HashMap;
+
+use kafka_compat::protocol::{
+    error::ResponseError as Kafka,
+    messages::{
+        JoinGroupResponse, SyncGroupResponse,
+        describe_groups_response::{DescribedGroup, DescribedGroupMember},
+    },
+};
+use storage::units::TimestampMs;
+use tokio::sync::oneshot;
+
+use super::{
+    classic::{
+        Around, CONSUMER, ClassicGroup, Identity, JoinAsked, Leaving, State, Step, SyncAsked,
+        Then as Next, refused_join, text,
+    },
+    offsets::{Commit, Committed, KeptSince, Offsets},
+    record::{self, OffsetValue, Said},
+    service::GroupConfig,
+};
+use crate::{
+    config::LiveConfig,
+    coordinator::{Deadlines, Decided, KeyValue, Now, Shard},
+};
+
+/// Records that say what expired, of one look: they are one batch.
+const EXPIRED_MAX: usize = 10_000;
+
+/// What a shard waits for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Deadline {
+    /// Members of a group to join.
+    Join(String),
+    /// Members of a group to sync.
+    Sync(String),
+    /// A heartbeat of a member.
+    Session(String, String),
+    /// Offsets that nobody needs any more are looked for.
+    Expire,
+}
+
+/// What follows when a group's records are committed.
+#[derive(Debug)]
+pub struct Then {
+    group: String,
+    next: Next,
+}
+
+/// Groups, and what they committed.
+#[derive(Debug)]
+pub struct GroupShard {
+    live: LiveConfig,
+    groups: HashMap<String, ClassicGroup>,
+    offsets: Offsets,
+    deadlines: Deadlines<Deadline>,
+}
+
+/// A group, as ListGroups tells it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// Its id.
+    pub group: String,
+    /// `consumer`, `connect`, …; empty where it only commits.
+    pub protocol_type: String,
+    /// Kafka's name of its state.
+    pub state: &'static str,
+}
+
+type Decision<R> = Decided<R, Then>;
+
+impl GroupShard {
+    /// Without groups.
+    pub fn new(live: LiveConfig) -> Self {
+        Self {
+            live,
+            groups: HashMap::new(),
+            offsets: Offsets::default(),
+            deadlines: Deadlines::default(),
+        }
+    }
+
+    fn config(&self) -> GroupConfig {
+        self.live.get().groups
+    }
+
+    /// Lets a group take a step; `None` where there is no such group.
+    fn with<R>(
+        &mut self,
+        id: &str,
+        now: Now,
+        step: impl FnOnce(&mut ClassicGroup, &mut Around<'_>) -> R,
+    ) -> Option<R> {
+        let config = self.config();
+        let group = self.groups.get_mut(id)?;
+        let mut around = Around {
+            deadlines: &mut self.deadlines,
+            config: &config,
+            now,
+        };
+        Some(step(group, &mut around))
+    }
+
+    /// A member joins; the answer comes through the channel.
+    pub fn join(
+        &mut self,
+        asked: &JoinAsked,
+        now: Now,
+    ) -> Decision<oneshot::Receiver<JoinGroupResponse>> {
+        let id = &asked.group;
+        let config = self.config();
+        let timeout = i64::from(asked.session_timeout_ms);
+        if !(config.min_session_timeout_ms..=config.max_session_timeout_ms).contains(&timeout) {
+            return Decided::reply(answered(refused_join(
+                Kafka::InvalidSessionTimeout,
+                &asked.who.member,
+            )));
+        }
+        if !self.groups.contains_key(id) {
+            if !asked.who.member.is_empty() {
+                return Decided::reply(answered(refused_join(
+                    Kafka::UnknownMemberId,
+                    &asked.who.member,
+                )));
+            }
+            let group = ClassicGroup::new(id.clone(), now.wall);
+            self.groups.insert(id.clone(), group);
+        }
+        let joined = self.with(id, now, |group, around| group.join(asked, around));
+        match joined {
+            Some(join) => decided(id, join.step, join.answer),
+            None => Decided::reply(answered(refused_join(Kafka::UnknownMemberId, ""))),
+        }
+    }
+
+    /// A member asks for its assignment; the answer comes through the channel.
+    pub fn sync(
+        &mut self,
+        asked: SyncAsked,
+        now: Now,
+    ) -> Decision<oneshot::Receiver<SyncGroupResponse>> {
+        let id = asked.group.clone();
+        let synced = self.with(&id, now, |group, around| group.sync(asked, around));
+        match synced.unwrap_or(Err(Kafka::UnknownMemberId)) {
+            Ok(sync) => decided(&id, sync.step, sync.answer),
+            Err(code) => Decided::reply(answered(
+                SyncGroupResponse::default().with_error_code(code.code()),
+            )),
+        }
+    }
+
+    /// A member is alive.
+    pub fn heartbeat(
+        &mut self,
+        id: &str,
+        who: &Identity,
+        generation: i32,
+        now: Now,
+    ) -> Decision<Result<(), Kafka>> {
+        let heard = self.with(id, now, |group, around| {
+            group.heartbeat(who, generation, around)
+        });
+        Decided::reply(heard.unwrap_or(Err(Kafka::UnknownMemberId)))
+    }
+
+    /// Members leave; an answer for each, or one for all.
+    pub fn leave(
+        &mut self,
+        id: &str,
+        leaving: &[Leaving],
+        now: Now,
+    ) -> Decision<Result<Vec<Result<(), Kafka>>, Kafka>> {
+        match self.with(id, now, |group, around| group.leave(leaving, around)) {
+            Some((answers, step)) => decided(id, step, Ok(answers)),
+            None => Decided::reply(Err(Kafka::UnknownMemberId)),
+        }
+    }
+
+    /// Offsets are committed, all or none. `expires_ms` is -1 unless an old client says how long they are kept.
+    pub fn commit(
+        &mut self,
+        id: &str,
+        who: &Identity,
+        generation: i32,
+        (commits, expires_ms): (&[Commit], i64),
+        now: Now,
+    ) -> Decision<Result<(), Kafka>> {
+        let allowed = self.with(id, now, |group, around| {
+            group.may_commit(who, generation)?;
+            group.heard_of(&who.member, around);
+            Ok(())
+        });
+        let allowed = match allowed {
+            Some(allowed) => allowed,
+            // Whoever is in no group may use any name for what it committed.
+            None if generation < 0 => Ok(()),
+            None => Err(Kafka::IllegalGeneration),
+        };
+        if let Err(code) = allowed {
+            return Decided::reply(Err(code));
+        }
+        let records = commits.iter().map(|commit| {
+            let value = OffsetValue {
+                offset: commit.offset,
+                leader_epoch: commit.leader_epoch,
+                metadata: commit.metadata.clone(),
+                committed_ms: now.wall.0,
+                expires_ms,
+            };
+            record::offset(id, &commit.topic, commit.partition, Some(&value))
+        });
+        Decided::write(records.collect(), Ok(()))
+    }
+
+    /// What a group committed for a partition.
+    pub fn committed(&self, group: &str, topic: &str, partition: i32) -> Option<Committed> {
+        let value = self.offsets.get(group, topic, partition);
+        value.map(Committed::from)
+    }
+
+    /// All that a group committed, by topic.
+    pub fn all_committed(&self, group: &str) -> Vec<(String, Vec<(i32, Committed)>)> {
+        let topics = self.offsets.of(group).map(|(topic, of_topic)| {
+            let of_topic = of_topic.iter();
+            let committed = of_topic.map(|(partition, value)| (*partition, Committed::from(value)));
+            (topic.clone(), committed.collect())
+        });
+        topics.collect()
+    }
+
+    /// All groups.
+    pub fn list(&self) -> Vec<Listed> {
+        let groups = self.groups.values().map(|group| Listed {
+            group: group.id.clone(),
+            protocol_type: group.protocol_type.clone().unwrap_or_default(),
+            state: group.state.name(),
+        });
+        groups.collect()
+    }
+
+    /// A group and its members; `None` where there is none.
+    pub fn describe(&self, id: &str) -> Option<DescribedGroup> {
+        let group = self.groups.get(id)?;
+        let protocol = (group.state == State::Stable)
+            .then_some(group.protocol.as_deref())
+            .flatten();
+        let members = group.members().map(|member| {
+            let told = DescribedGroupMember::default()
+                .with_member_id(text(&member.id))
+                .with_group_instance_id(member.instance.as_deref().map(text))
+                .with_client_id(text(&member.client_id))
+                .with_client_host(text(&member.client_host));
+            match protocol {
+                Some(_) => told
+                    .with_member_metadata(member.metadata(protocol))
+                    .with_member_assignment(member.assignment.clone()),
+                None => told,
+            }
+        });
+        let described = DescribedGroup::default()
+            .with_group_id(text(id).into())
+            .with_group_state(text(group.state.name()))
+            .with_protocol_type(text(group.protocol_type.as_deref().unwrap_or_default()))
+            .with_protocol_data(text(protocol.unwrap_or_default()))
+            .with_members(members.collect());
+        Some(described)
+    }
+
+    /// A group without members goes, with all that it committed.
+    pub fn delete(&mut self, id: &str) -> Decision<Result<(), Kafka>> {
+        match self.groups.get(id) {
+            None => Decided::reply(Err(Kafka::GroupIdNotFound)),
+            Some(group) if group.state != State::Empty => Decided::reply(Err(Kafka::NonEmptyGroup)),
+            Some(_) => {
+                let places = self.offsets.places(id);
+                let mut records = removals(id, &places);
+                records.push(record::group(id, None));
+                Decided::write(records, Ok(()))
+            }
+        }
+    }
+
+    /// Committed offsets of partitions go, but of topics that the group reads; an answer for each.
+    pub fn delete_offsets(
+        &mut self,
+        id: &str,
+        places: &[(String, i32)],
+    ) -> Decision<Result<Vec<Result<(), Kafka>>, Kafka>> {
+        let Some(group) = self.groups.get(id) else {
+            return Decided::reply(Err(Kafka::GroupIdNotFound));
+        };
+        let is_empty = group.state == State::Empty;
+        let is_consumer = group.protocol_type.as_deref() == Some(CONSUMER);
+        if !is_empty && !is_consumer {
+            return Decided::reply(Err(Kafka::NonEmptyGroup));
+        }
+        let read = group.subscribed().filter(|_| !is_empty).unwrap_or_default();
+        let (mut answers, mut gone) = (Vec::new(), Vec::new());
+        for (topic, partition) in places {
+            if read.contains(topic) {
+                answers.push(Err(Kafka::GroupSubscribedToTopic));
+                continue;
+            }
+            answers.push(Ok(()));
+            if self.offsets.get(id, topic, *partition).is_some() {
+                gone.push((topic.clone(), *partition));
+            }
+        }
+        Decided::write(removals(id, &gone), Ok(answers))
+    }
+
+    /// What nobody needs any more: of each group, offsets that were kept long enough, and the group when it has none.
+    fn expire(&self, now: TimestampMs) -> Vec<KeyValue> {
+        let retention = self.config().offsets_retention_ms;
+        let mut records = Vec::new();
+        for (id, group) in &self.groups {
+            let since = match (&group.protocol_type, group.state) {
+                (None, _) => KeptSince::Commit,
+                (Some(_), State::Empty) => KeptSince::Empty(group.since.0),
+                (Some(_), State::Stable) => match group.subscribed() {
+                    Some(read) => KeptSince::CommitUnlessRead(read),
+                    None => KeptSince::Used,
+                },
+                (Some(_), _) => KeptSince::Used,
+            };
+            let expired = self.offsets.expired(id, &since, retention, now.0);
+            records.extend(removals(id, &expired));
+            let is_left = self.offsets.places(id).len() > expired.len();
+            if group.state == State::Empty && !is_left && group.size() == 0 {
+                records.push(record::group(id, None));
+            }
+        }
+        records
+    }
+
+    fn on(&mut self, deadline: Deadline, now: Now) -> Decision<()> {
+        let (id, step) = match deadline {
+            Deadline::Join(id) => {
+                let step = self.with(&id, now, |group, around| group.on_join_deadline(around));
+                (id, step)
+            }
+            Deadline::Sync(id) => {
+                let step = self.with(&id, now, |group, around| group.on_sync_deadline(around));
+                (id, step)
+            }
+            Deadline::Session(id, member) => {
+                let step = self.with(&id, now, |group, around| {
+                    group.on_session_deadline(&member, around)
+                });
+                (id, step)
+            }
+            Deadline::Expire => {
+                let mut records = self.expire(now.wall);
+                let is_all = records.len() <= EXPIRED_MAX;
+                records.truncate(EXPIRED_MAX);
+                self.look_again(is_all, now);
+                return Decided::write(records, ());
+            }
+        };
+        decided(&id, step.unwrap_or_default(), ())
+    }
+
+    fn look_again(&mut self, is_all: bool, now: Now) {
+        let every = self.config().offsets_check_interval_ms;
+        let every = if is_all { every } else { every.min(1_000) };
+        let at = now.steady.saturating_add(every);
+        self.deadlines.set(Deadline::Expire, at);
+    }
+}
+
+impl Shard for GroupShard {
+    type Then = Then;
+
+    fn replay(&mut self, record: &KeyValue) {
+        match record::read(record) {
+            Some(Said::Offset {
+                group,
+                topic,
+                partition,
+                value,
+            }) => {
+                if let Some(value) = &value {
+                    let since = TimestampMs(value.committed_ms);
+                    let known = self.groups.entry(group.clone());
+                    known.or_insert_with(|| ClassicGroup::new(group.clone(), since));
+                }
+                self.offsets.set(&group, topic, partition, value);
+            }
+            Some(Said::Group { group, value }) => match value {
+                Some(value) => {
+                    let known = ClassicGroup::from_value(group.clone(), value);
+                    self.groups.insert(group, known);
+                }
+                None => {
+                    self.groups.remove(&group);
+                }
+            },
+            None => {}
+        }
+    }
+
+    fn loaded(&mut self, now: Now) {
+        let ids: Vec<_> = self.groups.keys().cloned().collect();
+        for id in ids {
+            self.with(&id, now, |group, around| group.loaded(around));
+        }
+        self.look_again(true, now);
+    }
+
+    fn next_deadline(&self) -> Option<i64> {
+        self.deadlines.next()
+    }
+
+    fn on_deadline(&mut self, now: Now) -> Option<Decision<()>> {
+        let deadline = self.deadlines.pop(now.steady)?;
+        Some(self.on(deadline, now))
+    }
+
+    fn then(&mut self, then: Then, committed: bool, now: Now) -> Decision<()> {
+        let Then { group: id, next } = then;
+        let step = self.with(&id, now, |group, around| match next {
+            Next::Assign {
+                generation,
+                assignments,
+            } => group.assign(generation, assignments, committed, around),
+            next @ Next::Welcome { .. } => {
+                group.welcome(&next, committed);
+                Step::default()
+            }
+        });
+        decided(&id, step.unwrap_or_default(), ())
+    }
+}
+
+/// A group's step: what it says of the group is true of it already.
+fn decided<R>(group: &str, step: Step, reply: R) -> Decision<R> {
+    Decided {
+        records: step.records,
+        replay: false,
+        reply,
+        then: step.then.map(|next| Then {
+            group: group.to_owned(),
+            next,
+        }),
+    }
+}
+
+fn removals(group: &str, places: &[(String, i32)]) -> Vec<KeyValue> {
+    let places = places.iter();
+    places
+        .map(|(topic, partition)| record::offset(group, topic, *partition, None))
+        .collect()
+}
+
+fn answered<T>(answer: T) -> oneshot::Receiver<T> {
+    let (tell, hear) = oneshot::channel();
+    drop(tell.send(answer));
+    hear
+}

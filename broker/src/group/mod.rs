@@ -15,6 +15,8 @@ mod offsets;
 mod record;
 mod service;
 mod shard;
+#[cfg(test)]
+mod tests;
 
 pub use classic::{Identity, JoinAsked, Leaving, SyncAsked};
 pub use offsets::{Commit, Committed};

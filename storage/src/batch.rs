@@ -39,6 +39,8 @@ pub const ATTR_LOG_APPEND_TIME: i16 = 1 << 3;
 pub const ATTR_TRANSACTIONAL: i16 = 1 << 4;
 /// The batch holds a transaction marker.
 pub const ATTR_CONTROL: i16 = 1 << 5;
+/// Attribute: the base timestamp is the time from which on the batch's tombstones may go.
+pub const ATTR_DELETE_HORIZON: i16 = 1 << 6;
 /// Written by a fire: it settles the holds whose schedule ids its records carry.
 pub const ATTR_FIRE: i16 = 1 << 13;
 /// Never shown to consumers: a HOLD or CANCEL frame.
@@ -189,6 +191,11 @@ impl BatchHeader {
     /// Belongs to a transaction.
     pub fn is_transactional(&self) -> bool {
         self.attributes & ATTR_TRANSACTIONAL != 0
+    }
+
+    /// From when on its tombstones may go; `None` where no compaction met them.
+    pub fn delete_horizon_ms(&self) -> Option<i64> {
+        (self.attributes & ATTR_DELETE_HORIZON != 0).then_some(self.base_timestamp)
     }
 
     /// Its timestamps are append times.

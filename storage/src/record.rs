@@ -162,6 +162,19 @@ impl<'a> RecordRef<'a> {
         })
     }
 
+    /// Its key.
+    pub fn key(&self) -> Option<&'a [u8]> {
+        let mut from = self.key_and_value;
+        read_nullable_slice(&mut from).ok().flatten()
+    }
+
+    /// Whether it has no value: compaction takes it for the end of its key.
+    pub fn is_tombstone(&self) -> bool {
+        let mut from = self.key_and_value;
+        let value = read_nullable_slice(&mut from).and_then(|_| read_nullable_slice(&mut from));
+        matches!(value, Ok(None))
+    }
+
     /// How many headers it has, and all of them as they lie there.
     pub fn encoded_headers(&self) -> (usize, &'a [u8]) {
         (self.header_count, self.headers)

@@ -278,7 +278,8 @@ impl Segments<'_> {
         let header = SegmentHeader::parse(&bytes).map_err(damaged)?;
         let is_same = header.topic_id == name.topic_id
             && header.partition == name.partition
-            && header.first_offset == name.first_offset;
+            && header.first_offset == name.first_offset
+            && !header.is_rewritten;
         Ok(is_same.then_some((path, file)))
     }
 

@@ -90,7 +90,7 @@ impl Log {
         Ok(())
     }
 
-    fn write_index(&self, segment: &Segment, index: &SegmentIndex) -> io::Result<()> {
+    pub(super) fn write_index(&self, segment: &Segment, index: &SegmentIndex) -> io::Result<()> {
         let dir = self.dir.join("index");
         let name = format!("{:020}", segment.first_offset.0);
         if let Some(frames) = index.encode_frames() {

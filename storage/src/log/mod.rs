@@ -6,6 +6,7 @@
 //! index/<first offset>.frames    runs of hidden frames, places of hidden and FIRE frames     derived
 //! index/manifest.json            segments, offsets, sizes, high watermark                    derived
 //! meta/checkpoint.json           up to where the log was synced and read: where recovery starts
+//! meta/compaction.json           how far compaction went
 //! meta/log_start.json            where the log begins, once it does not with its first record
 //! meta/producers.snapshot        producer state at the checkpoint                            derived
 //! ```
@@ -15,6 +16,7 @@
 mod checkpoint_file;
 mod checkpointing;
 mod commit;
+mod compaction;
 mod config;
 mod error;
 mod journaling;
@@ -42,6 +44,7 @@ mod syncer;
 mod tests;
 mod unit;
 
+pub use compaction::{Around, Compacted, CompactionRules, Dirt};
 pub use config::{FlushPolicy, LogConfig};
 pub use error::{AppendError, OpenError, ReadError};
 pub use journaling::JournalOptions;

@@ -139,6 +139,12 @@ impl Producers {
         producer.last_ms = now_ms;
     }
 
+    /// Where the last batch of a producer ends.
+    pub(super) fn last_offset(&self, producer_id: i64) -> Option<i64> {
+        let last = self.by_id.get(&producer_id)?.batches.back()?;
+        Some(last.last_offset)
+    }
+
     /// All of them, by id.
     pub(super) fn list(&self) -> Vec<ProducerInfo> {
         let mut list: Vec<ProducerInfo> = self

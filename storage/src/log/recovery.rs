@@ -20,6 +20,7 @@ use tracing::{info, warn};
 
 use super::{
     checkpoint_file::{self, Checkpoint},
+    compaction,
     error::OpenError,
     leader_epochs::LeaderEpochs,
     log::LogOptions,
@@ -69,6 +70,7 @@ pub(super) fn recover(options: &LogOptions) -> Result<(Recovered, RecoveryReport
         disk.create_dir_all(&path).map_err(io_at(&path))?;
     }
     let begins = LogStart::read(disk, &options.dir);
+    compaction::finish(disk, &options.dir).map_err(io_at(&options.dir))?;
     retention::sweep(disk, &options.dir, begins).map_err(io_at(&options.dir))?;
     let (mut files, half_made) = open_files(options)?;
     check_front(disk, &options.dir, begins, &files)?;
@@ -83,6 +85,7 @@ pub(super) fn recover(options: &LogOptions) -> Result<(Recovered, RecoveryReport
             created_ms: options.now_ms,
             topic_id: options.topic_id,
             partition: options.partition,
+            is_rewritten: false,
         };
         let segment = create_segment(disk, &options.dir, header).map_err(io_at(&options.dir))?;
         files.push(segment_file(&segment));
@@ -177,6 +180,7 @@ fn segment_file(segment: &Segment) -> SegmentFile {
             created_ms: segment.created_ms,
             topic_id: uuid::Uuid::nil(),
             partition: 0,
+            is_rewritten: false,
         },
         path: segment.path.clone(),
         file: Arc::clone(&segment.file),

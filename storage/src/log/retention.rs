@@ -300,6 +300,16 @@ impl Log {
             let kept: Vec<_> = segments.iter().filter(|s| !is_gone(s)).cloned().collect();
             *segments = Arc::new(kept);
         }
+        self.condemn(gone, delay_ms, now_ms)
+    }
+
+    /// Takes the files of segments away that are not in the log any more.
+    pub(super) fn condemn(
+        &self,
+        gone: &[(Arc<Segment>, Offset)],
+        delay_ms: i64,
+        now_ms: i64,
+    ) -> io::Result<()> {
         for (segment, _) in gone {
             let mut name = segment.path.clone().into_os_string();
             name.push(DELETED);

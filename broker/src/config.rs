@@ -22,6 +22,7 @@ pub use live::LiveConfig;
 pub use load::{ConfigError, Layer, Loaded, load};
 
 use crate::{
+    compaction::CleanerConfig,
     group::GroupConfig,
     topic_config::{ConfigEntry, Synonym, source},
 };
@@ -31,6 +32,8 @@ use crate::{
 pub struct Config {
     /// `grpc.listen`: the admin API.
     pub grpc_listen: SocketAddr,
+    /// `log.cleaner.*`
+    pub cleaner: CleanerConfig,
     /// `group.*`, `offset.*`, `offsets.*`
     pub groups: GroupConfig,
     /// `node.id`
@@ -147,6 +150,7 @@ impl Config {
             schedule_max_delay_ms: l.number("schedule.max.delay.ms")?,
             schedule_header_aliases: aliases(l)?,
             groups: groups(l)?,
+            cleaner: cleaner(l)?,
             loaded,
         })
     }
@@ -234,6 +238,15 @@ fn journal_bytes(l: &Loaded) -> Result<u64, ConfigError> {
         return Err(l.invalid("flush.journal.bytes", &allowed));
     }
     Ok(bytes)
+}
+
+fn cleaner(l: &Loaded) -> Result<CleanerConfig, ConfigError> {
+    Ok(CleanerConfig {
+        enabled: l.flag("log.cleaner.enable")?,
+        backoff: l.millis("log.cleaner.backoff.ms")?,
+        dedupe_buffer_bytes: l.number("log.cleaner.dedupe.buffer.size")?,
+        bytes_per_second: l.number("log.cleaner.io.max.bytes.per.second")?,
+    })
 }
 
 fn groups(l: &Loaded) -> Result<GroupConfig, ConfigError> {

@@ -12,11 +12,13 @@
 //! | gRPC connections (in `grpc`, by tonic) | per connection | its socket | calls, answers | client leaves, shutdown |
 //! | `coordinator::runtime` | 1 | loading groups, their deadlines | metadata images, writes, a timer | shutdown |
 //! | group shard (mutex in `coordinator`) | per partition of `__consumer_offsets` | its groups | requests, deadlines | topic deleted |
+//! | `compaction` | 1 | compacting logs | a timer | shutdown |
 //! | `scrub` | 1 | looking for damage | a timer | shutdown |
 //! | `node::checkpoints` | 1 | when logs are checkpointed | a timer | shutdown |
 
 pub mod api;
 pub mod cli;
+pub mod compaction;
 pub mod config;
 pub mod coordinator;
 pub mod group;

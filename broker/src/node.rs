@@ -26,6 +26,7 @@ use tracing::{error, info};
 
 use crate::{
     api::{Broker, FetchSessions, KafkaService},
+    compaction,
     config::{Config, LiveConfig},
     coordinator::CoordinatorOptions,
     group::{self, Groups},
@@ -325,6 +326,12 @@ fn maintain(
 ) {
     let (registry, stopped) = (|| Arc::clone(registry), || stopped.clone());
     tasks.spawn(checkpoints(registry(), checkpoint_every, stopped()));
+    tasks.spawn(compaction::run(
+        registry(),
+        live.clone(),
+        Arc::clone(&metrics),
+        stopped(),
+    ));
     tasks.spawn(scrub::run(registry(), live.clone(), metrics, stopped()));
     tasks.spawn(retention(registry(), live.clone(), stopped()));
 }

@@ -20,6 +20,7 @@ fuzz_target!(|data: &[u8]| {
         log_append_time: false,
         timestamp_before_max_ms: i64::MAX,
         timestamp_after_max_ms: i64::MAX,
+        keys_of: None,
         codec: None,
     };
     let _ = records::check_produce(Some(Bytes::copy_from_slice(data)), &rules);

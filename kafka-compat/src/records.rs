@@ -37,6 +37,8 @@ const LOG_OVERHEAD: usize = 12;
 const NO_TIMESTAMP: i64 = -1;
 /// Records at fault that a refusal names; a small compressed batch may hold millions.
 const RECORD_ERRORS_MAX: usize = 100;
+/// Those that its message names.
+const RECORD_ERRORS_SHOWN: usize = 3;
 
 /// What a batch is held against.
 #[derive(Clone, Debug)]
@@ -59,6 +61,8 @@ pub struct RecordRules {
     pub timestamp_before_max_ms: i64,
     /// `message.timestamp.after.max.ms`.
     pub timestamp_after_max_ms: i64,
+    /// The topic is compacted, and this is the partition's name: records without a key are refused.
+    pub keys_of: Option<String>,
     /// `compression.type`; `None` keeps what was sent.
     pub codec: Option<Codec>,
 }
@@ -265,6 +269,7 @@ fn check_header(header: &BatchHeader) -> Result<(), Refusal> {
 fn check_records(header: &BatchHeader, plain: &[u8], rules: &RecordRules) -> Result<i64, Refusal> {
     let mut expected = 0;
     let mut bad_times = Vec::new();
+    let (mut without_key, mut without_key_count) = (Vec::new(), 0u64);
     let mut max_timestamp = NO_TIMESTAMP;
     let walked = walk::outlines(plain, header.records_count, |record| {
         if record.offset_delta != expected {
@@ -280,9 +285,23 @@ fn check_records(header: &BatchHeader, plain: &[u8], rules: &RecordRules) -> Res
                 bad_times.push((expected, format!("timestamp {timestamp} is out of range")));
             }
         }
+        if !record.has_key
+            && let Some(partition) = &rules.keys_of
+        {
+            without_key_count += 1;
+            if without_key.len() < RECORD_ERRORS_MAX {
+                let why = format!(
+                    "Compacted topic cannot accept message without key in topic partition {partition}."
+                );
+                without_key.push((expected, why));
+            }
+        }
         expected += 1;
         true
     });
+    if walked.is_ok() && !without_key.is_empty() {
+        return Err(without_keys(without_key, without_key_count));
+    }
     match walked {
         Err(Stop::Malformed) => Err(Refusal::whole(
             INVALID_RECORD,
@@ -299,6 +318,23 @@ fn check_records(header: &BatchHeader, plain: &[u8], rules: &RecordRules) -> Res
             record_errors: bad_times,
             by_log: true,
         }),
+    }
+}
+
+/// In Kafka's words. Source: Apache Kafka, `LogValidator.processRecordErrors`.
+fn without_keys(errors: Vec<(i32, String)>, count: u64) -> Refusal {
+    let shown = errors.iter().take(RECORD_ERRORS_SHOWN);
+    let shown: Vec<_> = shown
+        .map(|(index, why)| format!("RecordError(batchIndex={index}, message='{why}')"))
+        .collect();
+    let shown = shown.join(", ");
+    Refusal {
+        code: INVALID_RECORD,
+        message: format!(
+            "One or more records have been rejected due to {count} record errors in total, and only showing the first three errors at most: [{shown}]"
+        ),
+        record_errors: errors,
+        by_log: true,
     }
 }
 

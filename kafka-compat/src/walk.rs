@@ -5,6 +5,7 @@
 pub(crate) struct Outline {
     pub(crate) timestamp_delta: i64,
     pub(crate) offset_delta: i32,
+    pub(crate) has_key: bool,
 }
 
 /// Why a walk ended before the last record.
@@ -44,7 +45,7 @@ fn outline(bytes: &mut &[u8]) -> Option<Outline> {
     (_, record) = record.split_first()?;
     let timestamp_delta = varint(&mut record)?;
     let offset_delta = i32::try_from(varint(&mut record)?).ok()?;
-    skip_nullable(&mut record)?;
+    let has_key = skip_nullable(&mut record)?;
     skip_nullable(&mut record)?;
     let headers = usize::try_from(varint(&mut record)?).ok()?;
     // Each takes at least two bytes.
@@ -59,18 +60,19 @@ fn outline(bytes: &mut &[u8]) -> Option<Outline> {
     record.is_empty().then_some(Outline {
         timestamp_delta,
         offset_delta,
+        has_key,
     })
 }
 
-/// A key, a value or a header's value: -1 is null.
-fn skip_nullable(bytes: &mut &[u8]) -> Option<()> {
+/// A key, a value or a header's value: -1 is null. Whether it is not.
+fn skip_nullable(bytes: &mut &[u8]) -> Option<bool> {
     let len = varint(bytes)?;
     if len == -1 {
-        return Some(());
+        return Some(false);
     }
     let len = usize::try_from(len).ok()?;
     (_, *bytes) = bytes.split_at_checked(len)?;
-    Some(())
+    Some(true)
 }
 
 fn varint(bytes: &mut &[u8]) -> Option<i64> {

@@ -168,6 +168,7 @@ fn append(
         log_append_time: config.log_append_time,
         timestamp_before_max_ms: config.timestamp_before_max_ms,
         timestamp_after_max_ms: config.timestamp_after_max_ms,
+        keys_of: config.compaction.map(|_| format!("{}-{index}", topic.name)),
         codec: config.codec,
     };
     let bytes = records.as_ref().map_or(0, bytes::Bytes::len);

@@ -132,7 +132,7 @@ const I64: i64 = i64::MAX;
 pub const CODECS: [&str; 6] = ["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"];
 
 /// Every setting of the node.
-pub const KEYS: [Key; 71] = [
+pub const KEYS: [Key; 75] = [
     key(
         "node.id",
         Kind::Int(0, I32),
@@ -440,7 +440,7 @@ pub const KEYS: [Key; 71] = [
         "104857600",
         "Segment size of the topic that groups are kept in, when it is made.",
     ),
-    later(
+    dynamic(
         "log.cleanup.policy",
         Kind::ListOf(&["compact", "delete"]),
         "delete",
@@ -494,25 +494,49 @@ pub const KEYS: [Key; 71] = [
         "",
         "A sync after so long, in milliseconds.",
     ),
-    later(
+    key(
+        "log.cleaner.enable",
+        Kind::Bool,
+        "true",
+        "Whether logs are compacted.",
+    ),
+    dynamic(
+        "log.cleaner.backoff.ms",
+        Kind::Long(0, I64),
+        "15000",
+        "How long the cleaner rests where no log is dirty enough, in milliseconds.",
+    ),
+    dynamic(
+        "log.cleaner.dedupe.buffer.size",
+        Kind::Long(0, I64),
+        "134217728",
+        "Memory that the cleaner may take for keys, in bytes, 56 each.",
+    ),
+    dynamic(
+        "log.cleaner.io.max.bytes.per.second",
+        Kind::Double(0.0, f64::MAX),
+        "1.7976931348623157E308",
+        "What the cleaner reads and writes a second, in bytes.",
+    ),
+    dynamic(
         "log.cleaner.delete.retention.ms",
         Kind::Long(0, I64),
         "86400000",
         "How long tombstones are kept, in milliseconds.",
     ),
-    later(
+    dynamic(
         "log.cleaner.min.cleanable.ratio",
         Kind::Double(0.0, 1.0),
         "0.5",
         "How dirty a log is before it is compacted.",
     ),
-    later(
+    dynamic(
         "log.cleaner.min.compaction.lag.ms",
         Kind::Long(0, I64),
         "0",
         "A record is compacted after this at the earliest, in milliseconds.",
     ),
-    later(
+    dynamic(
         "log.cleaner.max.compaction.lag.ms",
         Kind::Long(1, I64),
         "9223372036854775807",

@@ -231,7 +231,7 @@ impl Partition {
     }
 
     /// Writes a checkpoint of all that happened to the timers. Blocks on the disk, and on the fire loop's hand.
-    pub(super) fn checkpoint_when_emptied(&self, now: TimestampMs) -> io::Result<()> {
+    pub fn checkpoint_when_emptied(&self, now: TimestampMs) -> io::Result<()> {
         while !self.checkpoint_timers(1, now)? {
             std::thread::sleep(IN_HAND);
         }

@@ -21,7 +21,7 @@ use storage::{
     data_dir::DataDir,
     disk::{Disk, OpenMode},
     log::{Log, LogOptions, OpenError, SEGMENT_HEADER_LEN, SegmentHeader, Syncer},
-    units::{LeaderEpoch, TopicId},
+    units::{LeaderEpoch, TimestampMs, TopicId},
 };
 use thiserror::Error;
 use tokio::sync::watch;
@@ -312,6 +312,11 @@ impl Registry {
                       "the timers' checkpoint failed; the next start replays more of the log");
             }
         }
+    }
+
+    /// Wall time.
+    pub fn now(&self) -> TimestampMs {
+        self.options.clock.wall()
     }
 
     /// Removes what retention does not keep, of every log.

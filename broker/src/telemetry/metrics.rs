@@ -18,6 +18,7 @@ use prometheus::{
 use storage::log::Synced;
 
 use super::{
+    compaction_metrics::CompactionMetrics,
     register::{Register, doubling},
     schedule_metrics::ScheduleMetrics,
 };
@@ -143,6 +144,7 @@ pub struct Metrics {
     journal_bytes: IntCounter,
     log_bytes: IntGauge,
     damaged: IntGauge,
+    compaction: CompactionMetrics,
     scrubs: IntCounter,
     refused: IntCounterVec,
     schedule: ScheduleMetrics,
@@ -222,6 +224,7 @@ impl Metrics {
                 "chronos_log_damaged_places",
                 "Places in segments that a scrub found damaged.",
             )?,
+            compaction: CompactionMetrics::new(&r)?,
             scrubs: r.counter(
                 "chronos_log_scrubs_total",
                 "Passes over all logs in search of damage.",
@@ -280,6 +283,19 @@ impl Metrics {
     pub fn synced(&self, synced: Synced) {
         self.fsync_seconds.observe(synced.took.as_secs_f64());
         self.journal_bytes.inc_by(synced.journal_bytes);
+    }
+
+    /// How dirty the dirtiest of the logs is that are compacted.
+    pub fn dirtiest(&self, ratio: f64) {
+        self.compaction.dirtiest.set(ratio);
+    }
+
+    /// A log was compacted.
+    pub fn compacted(&self, bytes_before: u64, bytes_after: u64, took: Duration) {
+        self.compaction.passes.inc();
+        self.compaction.bytes_before.inc_by(bytes_before);
+        self.compaction.bytes_after.inc_by(bytes_after);
+        self.compaction.seconds.inc_by(took.as_secs_f64());
     }
 
     /// A pass over all logs came to its end.

@@ -1,5 +1,6 @@
 //! Logs and metrics.
 
+mod compaction_metrics;
 mod logs;
 mod metrics;
 mod register;

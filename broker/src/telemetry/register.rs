@@ -29,6 +29,14 @@ impl Register<'_> {
         self.add(IntGauge::new(name, help))
     }
 
+    pub(super) fn float_counter(
+        &self,
+        name: &str,
+        help: &str,
+    ) -> Result<prometheus::Counter, prometheus::Error> {
+        self.add(prometheus::Counter::new(name, help))
+    }
+
     pub(super) fn counter(&self, name: &str, help: &str) -> Result<IntCounter, prometheus::Error> {
         self.add(IntCounter::new(name, help))
     }

@@ -69,7 +69,7 @@ pub(super) const TOPIC_KEYS: [Key; 37] = [
         "cleanup.policy",
         Kind::ListOf(&["compact", "delete"]),
         Broker("log.cleanup.policy"),
-        "How old segments go: delete, or nothing to keep them; compact is refused yet.",
+        "How old segments go: delete takes them whole, compact keeps the last record of each key; both, or neither.",
     ),
     acts(
         "compression.gzip.level",
@@ -95,7 +95,7 @@ pub(super) const TOPIC_KEYS: [Key; 37] = [
         Broker("compression.zstd.level"),
         "The level of zstd, where compression.type is zstd.",
     ),
-    later(
+    acts(
         "delete.retention.ms",
         Kind::Long(0, I64),
         Broker("log.cleaner.delete.retention.ms"),
@@ -155,7 +155,7 @@ pub(super) const TOPIC_KEYS: [Key; 37] = [
         Broker("log.local.retention.ms"),
         "Tiered storage: local time kept.",
     ),
-    later(
+    acts(
         "max.compaction.lag.ms",
         Kind::Long(1, I64),
         Broker("log.cleaner.max.compaction.lag.ms"),
@@ -185,13 +185,13 @@ pub(super) const TOPIC_KEYS: [Key; 37] = [
         Broker("log.message.timestamp.type"),
         "Whose clock stamps records.",
     ),
-    later(
+    acts(
         "min.cleanable.dirty.ratio",
         Kind::Double(0.0, 1.0),
         Broker("log.cleaner.min.cleanable.ratio"),
         "How dirty a log is before it is compacted.",
     ),
-    later(
+    acts(
         "min.compaction.lag.ms",
         Kind::Long(0, I64),
         Broker("log.cleaner.min.compaction.lag.ms"),

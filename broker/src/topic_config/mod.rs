@@ -60,9 +60,6 @@ pub struct Synonym {
     pub source: i8,
 }
 
-const CLEANUP_POLICY: &str = "cleanup.policy";
-const COMPACT: &str = "compact";
-
 /// Why a setting cannot be given, in Kafka's words where it has some.
 pub fn validate(name: &str, value: &str) -> Result<(), String> {
     // As Kafka parses it; what is shown is what was given.
@@ -71,11 +68,6 @@ pub fn validate(name: &str, value: &str) -> Result<(), String> {
     if let Some(why) = key.kind.refuse(value) {
         return Err(format!(
             "Invalid value {value} for configuration {name}: {why}"
-        ));
-    }
-    if name == CLEANUP_POLICY && value.split(',').any(|policy| policy.trim() == COMPACT) {
-        return Err(format!(
-            "Configuration {name} is known, but only delete is supported yet"
         ));
     }
     if let Some(default) = key.fixed.then(|| key.built_in()).filter(|d| value != *d) {
@@ -223,11 +215,7 @@ mod tests {
 
     #[test]
     fn what_nothing_acts_on_yet_is_refused_not_ignored() {
-        assert!(
-            validate("cleanup.policy", "compact")
-                .unwrap_err()
-                .contains("only delete")
-        );
+        assert_eq!(validate("cleanup.policy", "compact,delete"), Ok(()));
         assert!(
             validate("nope", "1")
                 .unwrap_err()

@@ -3,12 +3,12 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use kafka_compat::compress::Codec;
-use storage::log::{FlushPolicy, LogConfig, RetentionRules};
+use storage::log::{CompactionRules, FlushPolicy, LogConfig, RetentionRules};
 
 use crate::config::Config;
 
 /// A topic's settings, typed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct TopicConfig {
     /// `chronos.schedule.enable`
     pub schedule_enable: bool,
@@ -30,6 +30,8 @@ pub struct TopicConfig {
     pub codec: Option<Codec>,
     /// `retention.ms`, `retention.bytes`, `file.delete.delay.ms`
     pub retention: RetentionRules,
+    /// `cleanup.policy` has compact: how; and then every record needs a key.
+    pub compaction: Option<CompactionRules>,
     log: LogConfig,
 }
 
@@ -40,7 +42,18 @@ impl TopicConfig {
         let number = |key: &str| text(key).parse::<i64>().unwrap_or(0);
         let narrow = |key: &str| u32::try_from(number(key)).unwrap_or(u32::MAX);
         let at_least_0 = |key: &str| u64::try_from(number(key)).ok();
-        let deletes = text("cleanup.policy").contains("delete");
+        let policy = text("cleanup.policy");
+        let (deletes, compacts) = (policy.contains("delete"), policy.contains("compact"));
+        let compaction = CompactionRules {
+            min_dirty_ratio: text("min.cleanable.dirty.ratio").parse().unwrap_or(0.5),
+            min_lag_ms: number("min.compaction.lag.ms"),
+            max_lag_ms: number("max.compaction.lag.ms"),
+            delete_retention_ms: number("delete.retention.ms"),
+            segment_bytes: narrow("segment.bytes"),
+            index_interval_bytes: narrow("index.interval.bytes"),
+            file_delete_delay_ms: number("file.delete.delay.ms"),
+            keys_max: broker.cleaner.keys_max(),
+        };
         Self {
             schedule_enable: is_true(&text("chronos.schedule.enable")),
             max_pending_records: at_least_0("chronos.schedule.max.pending.records"),
@@ -58,6 +71,7 @@ impl TopicConfig {
                 retention_bytes: at_least_0("retention.bytes").filter(|_| deletes),
                 file_delete_delay_ms: number("file.delete.delay.ms"),
             },
+            compaction: compacts.then_some(compaction),
             log: LogConfig {
                 segment_bytes: narrow("segment.bytes"),
                 segment_ms: number("segment.ms"),

@@ -185,6 +185,7 @@ impl World {
             log_append_time: false,
             timestamp_before_max_ms: i64::MAX,
             timestamp_after_max_ms: i64::MAX,
+            keys_of: None,
             codec: None,
         };
         let checked = records::check_produce(Some(build_batch(header, &body)), &rules)

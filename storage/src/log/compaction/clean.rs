@@ -92,7 +92,8 @@ impl Cleaner<'_> {
         goes_on: bool,
         out: &mut Output<'_>,
     ) -> Result<(), ReadError> {
-        let ids: Vec<_> = hold.entries.iter().map(|entry| entry.id).collect();
+        let entries = hold.entries.iter();
+        let ids: Vec<_> = entries.map(|entry| (entry.id, entry.due)).collect();
         let mut changed = !ids.is_empty() && !self.around.is_pending(&ids)?;
         let is_settled = changed || ids.is_empty();
         let mut left = Vec::new();

@@ -37,7 +37,7 @@ use super::{
 use crate::{
     batch::BatchView,
     record::RecordRef,
-    units::{Offset, ScheduleId},
+    units::{DueTime, Offset, ScheduleId},
 };
 
 /// What is compacted when, and how.
@@ -67,8 +67,10 @@ pub trait Around {
     fn plain(&self, batch: &BatchView) -> io::Result<Bytes>;
     /// Records as the batch's codec has them.
     fn packed(&self, codec: u8, plain: Vec<u8>) -> io::Result<Vec<u8>>;
-    /// Whether a held record of these ids is pending.
-    fn is_pending(&self, ids: &[ScheduleId]) -> io::Result<bool>;
+    /// Whether one of these held records is pending; each with the due time that its HOLD has.
+    fn is_pending(&self, held: &[(ScheduleId, DueTime)]) -> io::Result<bool>;
+    /// HOLDs of records that are not pending any more go next: what is derived from the log must be durable.
+    fn before_swap(&self) -> io::Result<()>;
     /// So many bytes were read or written: waits where that is too much; false where the pass is to be given up.
     fn pace(&self, bytes: usize) -> bool;
 }
@@ -198,6 +200,11 @@ impl Log {
             let Some(written) = self.write_cleaned(&group, &cleaner, &mut compacted)? else {
                 return Ok(None);
             };
+            // What settled the records whose HOLDs go must not be lost behind them.
+            if !self.sync_round(0) {
+                return Err(io::Error::other("the log is poisoned").into());
+            }
+            around.before_swap()?;
             self.swap(&group, written, rules.file_delete_delay_ms, now_ms)?;
         }
         let state = CleanState {

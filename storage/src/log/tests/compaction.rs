@@ -33,8 +33,12 @@ impl Around for Here {
         Ok(plain)
     }
 
-    fn is_pending(&self, ids: &[ScheduleId]) -> io::Result<bool> {
-        Ok(ids.iter().any(|id| self.pending.contains(&id.0)))
+    fn is_pending(&self, held: &[(ScheduleId, DueTime)]) -> io::Result<bool> {
+        Ok(held.iter().any(|(id, _)| self.pending.contains(&id.0)))
+    }
+
+    fn before_swap(&self) -> io::Result<()> {
+        Ok(())
     }
 
     fn pace(&self, bytes: usize) -> bool {

@@ -256,7 +256,7 @@ fn groups(l: &Loaded) -> Result<GroupConfig, ConfigError> {
         min_session_timeout_ms: l.number("group.min.session.timeout.ms")?,
         max_session_timeout_ms: l.number("group.max.session.timeout.ms")?,
         max_size: l.number("group.max.size")?,
-        metadata_max_bytes: l.number("offset.metadata.max.bytes")?,
+        metadata_max_length: l.number("offset.metadata.max.bytes")?,
         offsets_retention_ms: minutes.saturating_mul(60_000),
         offsets_check_interval_ms: l.number("offsets.retention.check.interval.ms")?,
         topic_partitions: l.number("offsets.topic.num.partitions")?,

@@ -29,7 +29,8 @@ class Difference:
         return all(fnmatch.fnmatchcase(value, pattern.replace("[", "[[]")) for value, pattern in pairs)
 
 
-GROUPS = "groups and offsets are a later step"
+GROUPS = "the consumer protocol of KIP-848 is a later step"
+STALE_JOIN = "a member that joins again while it waits: the join it gave up is answered NOT_COORDINATOR, where Kafka never answers it"
 TRANSACTIONS = "transactions are a later step"
 SHARES = "share groups and streams groups are a later step"
 UNKNOWN_TO_BROKER = "a setting of the broker that does not exist is refused; Kafka keeps it for plugins to read"
@@ -37,7 +38,6 @@ KAFKA_FAILS = "Kafka's handler fails with an exception and never answers"
 ELR = "Kafka writes the cluster's default when it switches eligible leader replicas on; here it is the built-in one"
 NO_SUCH = "client metrics and groups have no settings here"
 UNHANDLED = "Kafka's handler fails with an exception, which the client is told as UNKNOWN_SERVER_ERROR"
-COMPACTION = "compaction is a later step: a topic that asks for it is refused rather than not compacted"
 LATER = "nothing acts on this setting yet: it is refused rather than kept without effect"
 WORDS = "why a batch is refused is told in words, where Kafka tells the code alone"
 OUR_BITS = "attribute bits 13 and 14 mark our own frames: a client must not set them"
@@ -45,7 +45,7 @@ CHECKED = "every record of every batch is checked, also of an uncompressed one: 
 
 LISTED = [
     *(Difference("ApiVersions", "*", f"*.ApiKeys.{key}", reason, "{*", "<absent>") for reason, keys in {
-        GROUPS: (8, 9, 11, 12, 13, 14, 15, 16, 42, 47, 68, 69),
+        GROUPS: (68, 69),
         TRANSACTIONS: (24, 25, 26, 27, 28, 65, 66),
         "authentication, ACLs and delegation tokens are a later step": (17, 36, 29, 30, 31, 38, 39, 40, 41, 50, 51),
         "quotas are a later step": (48, 49),
@@ -56,7 +56,8 @@ LISTED = [
     *(Difference("ApiVersions", "*", f"*.{where}.{feature}", reason, "{*", "<absent>") for feature, reason in (
         ("group.version", GROUPS), ("transaction.version", TRANSACTIONS), ("share.version", SHARES), ("streams.version", SHARES),
         ("eligible.leader.replicas.version", "one node: there are no other replicas to be eligible")) for where in ("SupportedFeatures", "FinalizedFeatures")),
-    *(Difference("FindCoordinator", case, "*ErrorCode", GROUPS, "0", "15") for case in ("group*", "body-with-*")),
+    *(Difference("JoinGroup", f"new-member-with-{what}", "2", KAFKA_FAILS, "'silent'") for what in ("one-protocol-twice", "endless-subscription")),
+    Difference("JoinGroup", "member-joins-again-while-it-waits", "2", STALE_JOIN, "'silent'"),
     Difference("Produce", "records-null", "1", KAFKA_FAILS, "'silent'"),
     Difference("AlterConfigs", "same-resource-twice", "1", KAFKA_FAILS, "'silent'"),
     Difference("Produce", "transactional-batch-without-transaction", "*", TRANSACTIONS),
@@ -72,7 +73,6 @@ LISTED = [
     Difference("Produce", "offset-deltas-*", "*.ErrorCode", CHECKED, "0", "87"),
     *(Difference("Produce", f"codec-{codec}", "*.ErrorCode", UNHANDLED, "-1", "76") for codec in (5, 6, 7)),
     Difference("Produce", "*-broken", "*.ErrorCode", UNHANDLED, "-1", "87"),
-    *(Difference(api, "compacted*", "stopped", COMPACTION) for api in ("Produce", "DeleteRecords")),
     *(Difference("Fetch", case, path, UNHANDLED, "-1", "0") for case, path in (
         ("isolation-level-unknown", "*.ErrorCode"), ("max-bytes-negative", "*.ErrorCode"), ("partition-max-negative", "*.ErrorCode"))),
     *(Difference("ListOffsets", f"*-isolation-{kind}", "*.ErrorCode", UNHANDLED, "-1", "0") for kind in ("unknown", "negative")),
@@ -80,10 +80,8 @@ LISTED = [
     Difference("Metadata", "zero-id-null-name", "*", UNHANDLED),
     Difference("Metadata", "*", "*.ErrorCode", "a topic that is made on demand is ready at once: no second question", "3", "0"),
     *(Difference("IncrementalAlterConfigs", f"operation-{kind}", "*.ErrorCode", UNHANDLED, "-1", "42") for kind in ("unknown", "negative")),
-    Difference("IncrementalAlterConfigs", "append-to-list", "*", COMPACTION),
     Difference("IncrementalAlterConfigs", "throttle-list", "*.ErrorCode", LATER, "0", "40"),
-    *(Difference("CreateTopics", case, "*", COMPACTION if "policy" in case else LATER) for case in (
-        "config-policy-both", "config-bool", "config-double", "config-throttled", "config-unclean", "config-local-above-total")),
+    *(Difference("CreateTopics", f"config-{what}", "*", LATER) for what in ("bool", "throttled", "unclean", "local-above-total")),
     *(Difference("CreateTopics", f"timeout-{kind}", "*.ErrorCode", "the topic is made, and is told so", "7", "0") for kind in ("zero", "negative")),
     Difference("CreateTopics", "names-collide-in-one-request", "*", "names that collide are refused in one request as in two"),
     Difference("DescribeConfigs", "broker-node-id", "*.Synonyms[1]", "node.id has a default here", "<absent>"),

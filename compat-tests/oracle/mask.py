@@ -14,7 +14,7 @@ from typing import Any
 import batch
 import codec
 import schema
-from talk import UNKNOWN_ID, ZERO_ID, Step, Talk
+from talk import GIVEN, UNKNOWN_ID, ZERO_ID, Step, Talk
 
 Change = Callable[[Any, Talk], Any]
 
@@ -64,6 +64,12 @@ def _given_producer(value: Any, talk: Talk) -> Any:
     return talk.producers.get(value, value)
 
 
+def _member(value: Any, talk: Talk) -> Any:
+    """An id that JoinGroup gave: its form counts, and so does what stands in front."""
+    found = GIVEN.search(value)
+    return value.replace(found[0], talk.members.get(found[0], found[0])) if found else value
+
+
 RULES = [
     Rule("*.ThrottleTimeMs", lambda v, _: "<throttle>" if v >= 0 else v, "depends on the load, not on the request"),
     Rule("*.ClusterId", _some("cluster"), "each cluster has its own"),
@@ -74,6 +80,8 @@ RULES = [
     Rule("ListOffsets.Timestamp", _recent, "the time of an append, where the broker sets it (times that a case chose lie before)"),
     Rule("InitProducerId.ProducerId", _given_producer, "each broker counts its own; known again by its number in the case"),
     Rule("*.ProducerId", _producer, "as InitProducerId gave it"),
+    Rule("*.MemberId", _member, "random; known again by its number in the case"),
+    Rule("JoinGroup.Leader", _member, "a member's id"),
     Rule("Fetch.SessionId", _some("session"), "random"),
     Rule("ApiVersions.FinalizedFeaturesEpoch", lambda v, _: "<epoch>" if v >= 0 else v, "an offset of the metadata log"),
     Rule("DescribeLogDirs.LogDir", _some("dir"), "each broker has its own folder"),
@@ -115,6 +123,13 @@ ORDERS = [
     Order("ElectLeaders.PartitionResult", ("PartitionId",), "a hash map's order in Kafka"),
     Order("DescribeProducers.ActiveProducers", ("ProducerId",), "a map by id, and the ids differ"),
     Order("DescribeQuorum.Listeners", ("Name",), "a map"),
+    Order("JoinGroup.Members", ("MemberId",), "a hash map's order in Kafka, by random ids"),
+    Order("DescribeGroups.Members", ("MemberId",), "a hash map's order in Kafka, by random ids"),
+    Order("DescribeGroups.Groups", ("GroupId",), "by the partition of the topic of offsets"),
+    Order("DeleteGroups.Results", ("GroupId",), "by the partition of the topic of offsets"),
+    Order("OffsetFetch.Topics", ("Name|TopicId",), "a hash map's order in Kafka, where all are asked for"),
+    Order("OffsetFetch.Partitions", ("PartitionIndex",), "a hash map's order in Kafka, where all are asked for"),
+    Order("ListGroups.Groups", ("GroupId",), "a hash map's order in Kafka"),
     Order("ListConfigResources.ConfigResources", ("ResourceType", "ResourceName"), "a set"),
 ]
 

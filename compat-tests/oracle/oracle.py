@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Asks a real Apache Kafka and ChronosDB the same, in raw bytes, and shows where the answers differ.
 
-    oracle.py [--api NAME] [--case PART] [--verbose] [--show] [--kafka HOST:PORT] [--chronos HOST:PORT] [--write-page]
+    oracle.py [--api NAME,NAME] [--case PART] [--verbose] [--show] [--kafka HOST:PORT] [--chronos HOST:PORT] [--write-page]
 
 `CHRONOSDB_BIN` names the binary. Fails if there is a difference that `differences.py` does not list, a listed one that is gone, or
 a case that cannot run.
@@ -27,7 +27,7 @@ import schema  # noqa: E402
 from talk import Stop, talking  # noqa: E402
 
 SETTINGS = {"num.partitions": "4"}
-CHRONOS_SETTINGS = {"node.id": "1"}  # peers/kafka-peer sets it for Kafka
+CHRONOS_SETTINGS = {"node.id": "1", "group.initial.rebalance.delay.ms": "0"}  # peers/kafka-peer sets them for Kafka
 KAFKA_SETTINGS = {
     "log.cleaner.enable": "false",  # no compaction under the cases' feet, and less memory
     "delete.records.purgatory.purge.interval.requests": "1",
@@ -212,7 +212,7 @@ def show(results: list[Result]) -> None:
 def main() -> int:
     """See the top."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--api", help="only this API")
+    parser.add_argument("--api", help="only these APIs")
     parser.add_argument("--case", default="", help="only cases whose names hold this")
     parser.add_argument("--verbose", action="store_true", help="listed differences, too")
     parser.add_argument("--texts", action="store_true", help="show where only the words of a message differ")
@@ -224,7 +224,8 @@ def main() -> int:
     if options.write_page:
         print(differences.page())
         return 0
-    wanted = [c for c in cases.load() if (not options.api or c.api == options.api) and options.case in c.name]
+    apis = set(options.api.split(",")) if options.api else set(schema.keys().values())
+    wanted = [c for c in cases.load() if c.api in apis and options.case in c.name]
     if not wanted:
         parser.error("no such case")
     started = []

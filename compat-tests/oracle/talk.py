@@ -7,6 +7,8 @@ A case is a function that runs once for each broker and version. Everything it d
 from __future__ import annotations
 
 import contextlib
+import copy
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +19,8 @@ from broker import Broker, Closed, Connection, Silent
 
 ZERO_ID = "0" * 32
 UNKNOWN_ID = "0123456789abcdef0123456789abcdef"
+# What a broker puts behind the name of a client or an instance, to make a member's id of it.
+GIVEN = re.compile(r"(?<=-)[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
 
 
 class Stop(Exception):
@@ -50,6 +54,7 @@ class Talk:
         self.steps: list[Step] = []
         self.ids: dict[str, str] = {}
         self.producers: dict[int, str] = {}
+        self.members: dict[str, str] = {}
         self.patience = 10.0
         self._connection: Connection | None = None
         self._correlation = 0
@@ -151,6 +156,23 @@ class Talk:
         frame = codec.request(api, version, body, self._next())
         return self._keep(label, api, version, self._exchange(api, version, frame))
 
+    def ask_later(self, body: dict[str, Any], api: str | None = None, label: str | None = None, kept: bool = True) -> Callable[[], Any]:
+        """A question on a connection of its own, for an answer that waits for what others do; what this returns takes the answer,
+        which is compared then, if at all (`kept`)."""
+        api = api or self.api
+        version = self.version if api == self.api and kept else self.common.get(api)
+        if version is None:
+            raise Stop(f"{api} is missing")
+        other = copy.copy(self)  # what is kept is shared
+        other._connection = None
+        failed = other._send(codec.request(api, version, body, other._next()))
+
+        def answer() -> Any:
+            outcome = failed or other._receive(api, version)
+            other.reconnect()
+            return self._keep(label, api, version, outcome) if kept else outcome
+        return answer
+
     def ask_bytes(self, body: bytes, version: int | None = None, label: str | None = None, answered_in: int | None = None) -> Any:
         """A compared question whose body was made by hand; `answered_in` is the version to decode by, if another."""
         version = self.version if version is None else version
@@ -211,10 +233,20 @@ class Talk:
         return self._connection
 
     def _exchange(self, api: str, version: int, frame: bytes) -> Any:
+        return self._send(frame) or self._receive(api, version)
+
+    def _send(self, frame: bytes) -> str:
+        """What went wrong, if anything."""
         try:
-            connection = self._open()
-            connection.send(frame)
-            correlation, body = codec.response(api, version, connection.receive())
+            self._open().send(frame)
+        except Closed:
+            self.reconnect()
+            return "closed"
+        return ""
+
+    def _receive(self, api: str, version: int) -> Any:
+        try:
+            correlation, body = codec.response(api, version, self._open().receive())
         except Closed:
             self.reconnect()
             return "closed"
@@ -227,6 +259,8 @@ class Talk:
         if correlation != self._correlation:
             self.reconnect()
             return f"correlation id off by {correlation - self._correlation}"
+        if api == "JoinGroup" and (given := GIVEN.search(body["MemberId"])):
+            self.members.setdefault(given[0], f"<member {len(self.members) + 1}>")
         return body
 
     def _keep(self, label: str | None, api: str, version: int, outcome: Any) -> Any:

@@ -58,7 +58,13 @@ async fn delete(broker: &Broker, topic: &str, index: i32, offset: i64) -> Result
     let image = broker.metadata.image();
     let topic = image.topics.get(topic);
     let topic = topic.ok_or(Kafka::UnknownTopicOrPartition)?;
+    if topic.internal {
+        return Err(Kafka::InvalidTopicException);
+    }
     let partition = lookup::partition(broker, topic, index, -1)?;
+    if !partition.config().deletes {
+        return Err(Kafka::PolicyViolation);
+    }
     if offset < HIGH_WATERMARK {
         return Err(Kafka::OffsetOutOfRange);
     }

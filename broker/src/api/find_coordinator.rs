@@ -41,7 +41,14 @@ pub(super) async fn handle(
     };
     if version >= 4 {
         let keys = request.coordinator_keys.iter();
-        let coordinators = keys.map(|key| found(key).with_key(key.clone()));
+        let coordinators = keys.map(|key| {
+            let found = found(key).with_key(key.clone());
+            match found.error_code {
+                // Only the older versions have a word for it.
+                0 => found.with_error_message(Some(StrBytes::default())),
+                _ => found,
+            }
+        });
         return FindCoordinatorResponse::default().with_coordinators(coordinators.collect());
     }
     let found = found(&request.key);

@@ -3,8 +3,9 @@
 
 use std::sync::Arc;
 
-use kafka_compat::protocol::messages::{
-    LeaveGroupRequest, LeaveGroupResponse, leave_group_response::MemberResponse,
+use kafka_compat::protocol::{
+    error::ResponseError as Kafka,
+    messages::{LeaveGroupRequest, LeaveGroupResponse, leave_group_response::MemberResponse},
 };
 
 use super::{Broker, group_id};
@@ -30,6 +31,13 @@ pub(super) async fn handle(
     let left = match group_id::refuse_empty(&request.group_id) {
         Ok(()) => broker.groups.leave(&request.group_id, &leaving).await,
         Err(code) => Err(code),
+    };
+    let left = match left {
+        // Each of them is told.
+        Err(Kafka::UnknownMemberId) if version >= 3 => {
+            Ok(vec![Err(Kafka::UnknownMemberId); leaving.len()])
+        }
+        left => left,
     };
     let answer = LeaveGroupResponse::default();
     match left {

@@ -10,9 +10,9 @@ use super::Broker;
 const CLASSIC: &str = "classic";
 
 pub(super) fn handle(broker: &Broker, request: &ListGroupsRequest) -> ListGroupsResponse {
-    let fits = |filter: &[StrBytes], value: &str| {
+    let fits = |filter: &[StrBytes], value: &str, trim: fn(&str) -> &str| {
         let mut filter = filter.iter();
-        filter.len() == 0 || filter.any(|wanted| wanted.eq_ignore_ascii_case(value))
+        filter.len() == 0 || filter.any(|wanted| trim(wanted).eq_ignore_ascii_case(value))
     };
     let groups = match broker.groups.list() {
         Ok(groups) => groups,
@@ -21,7 +21,9 @@ pub(super) fn handle(broker: &Broker, request: &ListGroupsRequest) -> ListGroups
     let listed = groups
         .into_iter()
         .filter(|group| {
-            fits(&request.states_filter, group.state) && fits(&request.types_filter, CLASSIC)
+            // Kafka trims the one, and not the other.
+            fits(&request.states_filter, group.state, str::trim)
+                && fits(&request.types_filter, CLASSIC, |wanted| wanted)
         })
         .map(|group| {
             ListedGroup::default()

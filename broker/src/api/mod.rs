@@ -48,6 +48,7 @@ mod offset_for_leader_epoch;
 mod produce;
 mod repeated;
 mod sync_group;
+mod told_by_topic;
 mod topic_name;
 mod update_features;
 

@@ -4,22 +4,23 @@
 
 use std::sync::Arc;
 
+use super::{Broker, group_id, lookup, told_by_topic::ToldByTopic};
+use crate::group::Commit;
 use kafka_compat::protocol::{
     error::ResponseError as Kafka,
     messages::{
         OffsetCommitRequest, OffsetCommitResponse,
-        offset_commit_request::OffsetCommitRequestTopic,
+        offset_commit_request::OffsetCommitRequestPartition,
         offset_commit_response::{OffsetCommitResponsePartition, OffsetCommitResponseTopic},
     },
 };
-
-use super::{Broker, group_id, lookup};
-use crate::{group::Commit, metadata::Image};
 
 /// The first version that names topics by id.
 const BY_ID: i16 = 10;
 /// The last one that says how long.
 const RETENTION_MAX: i16 = 4;
+/// The first that tells of a group that is not there.
+const SAYS_NO_GROUP: i16 = 9;
 
 pub(super) async fn handle(
     broker: Arc<Broker>,
@@ -27,67 +28,81 @@ pub(super) async fn handle(
     request: OffsetCommitRequest,
 ) -> OffsetCommitResponse {
     let image = broker.metadata.image();
-    let metadata_max = broker.config.get().groups.metadata_max_bytes;
-    let mut commits = Vec::new();
-    // Judged one by one; those that pass are committed together.
-    let judged: Vec<Vec<Result<(), Kafka>>> = request
-        .topics
-        .iter()
-        .map(|topic| judge(&image, version, topic, metadata_max, &mut commits))
-        .collect();
-    let who = group_id::identity(&request.member_id, request.group_instance_id.as_ref());
-    let retention = (version <= RETENTION_MAX && request.retention_time_ms >= 0)
-        .then_some(request.retention_time_ms);
-    let committed = broker.groups.commit(
-        &request.group_id,
-        &who,
-        request.generation_id_or_member_epoch,
-        (&commits, retention),
-    );
-    let committed = committed.await;
-    let topics = request
-        .topics
-        .into_iter()
-        .zip(judged)
-        .map(|(topic, judged)| {
-            let partitions = topic.partitions.iter().zip(judged).map(|(p, judged)| {
-                OffsetCommitResponsePartition::default()
-                    .with_partition_index(p.partition_index)
-                    .with_error_code(group_id::code(&judged.and(committed)))
+    let mut told = ToldByTopic::new();
+    // By topic, as they were asked.
+    let mut asked = Vec::with_capacity(request.topics.len());
+    for topic in &request.topics {
+        let name = (topic.name.clone(), topic.topic_id);
+        let known = lookup::topic(&image, &topic.name, topic.topic_id, version >= BY_ID);
+        let mut commits = Vec::new();
+        for partition in &topic.partitions {
+            let index = partition.partition_index;
+            let checked = known.and_then(|known| lookup::is_there(known, index).map(|()| known));
+            match checked {
+                Ok(known) => commits.push(commit(&known.name, partition)),
+                Err(code) => told.refused(&name, answer(index, code.code())),
+            }
+        }
+        asked.push((name, commits));
+    }
+    if asked.iter().any(|(_, commits)| !commits.is_empty()) {
+        // What is too long is refused alone, and only where the rest would be committed.
+        let longest = broker.config.get().groups.metadata_max_length;
+        let is_too_long = |c: &Commit| c.metadata.encode_utf16().count() > longest;
+        let commits = asked.iter().flat_map(|(_, commits)| commits);
+        let fitting: Vec<Commit> = commits.filter(|c| !is_too_long(c)).cloned().collect();
+        let committed = commit_all(&broker, version, &request, &fitting).await;
+        for (topic, commits) in &asked {
+            let answers = commits.iter().map(|commit| {
+                let too_long = is_too_long(commit).then_some(Kafka::OffsetMetadataTooLarge);
+                let committed = committed.and_then(|()| too_long.map_or(Ok(()), Err));
+                answer(commit.partition, group_id::code(&committed))
             });
-            OffsetCommitResponseTopic::default()
-                .with_partitions(partitions.collect())
-                .with_name(topic.name)
-                .with_topic_id(topic.topic_id)
-        });
+            told.answered(topic, answers.collect());
+        }
+    }
+    let topics = told.finish().into_iter().map(|((name, id), partitions)| {
+        OffsetCommitResponseTopic::default()
+            .with_name(name)
+            .with_topic_id(id)
+            .with_partitions(partitions)
+    });
     OffsetCommitResponse::default().with_topics(topics.collect())
 }
 
-fn judge(
-    image: &Image,
+async fn commit_all(
+    broker: &Broker,
     version: i16,
-    topic: &OffsetCommitRequestTopic,
-    metadata_max: usize,
-    commits: &mut Vec<Commit>,
-) -> Vec<Result<(), Kafka>> {
-    let known = lookup::topic(image, &topic.name, topic.topic_id, version >= BY_ID);
-    let partitions = topic.partitions.iter();
-    partitions
-        .map(|p| {
-            let known = known.as_ref().map_err(|code| *code)?;
-            lookup::is_there(known, p.partition_index)?;
-            let metadata = p.committed_metadata.as_deref().unwrap_or_default();
-            if metadata.len() > metadata_max {
-                return Err(Kafka::OffsetMetadataTooLarge);
-            }
-            commits.push(Commit {
-                topic: known.name.clone(),
-                partition: p.partition_index,
-                offset: p.committed_offset,
-                leader_epoch: p.committed_leader_epoch,
-                metadata: metadata.to_owned(),
-            });
-            Ok(())
-        })
-        .collect()
+    request: &OffsetCommitRequest,
+    commits: &[Commit],
+) -> Result<(), Kafka> {
+    let who = group_id::identity(&request.member_id, request.group_instance_id.as_ref());
+    let retention = (version <= RETENTION_MAX && request.retention_time_ms >= 0)
+        .then_some(request.retention_time_ms);
+    let generation = request.generation_id_or_member_epoch;
+    let committed = broker
+        .groups
+        .commit(&request.group_id, &who, generation, (commits, retention));
+    match committed.await {
+        // Source: Apache Kafka, `OffsetMetadataManager.validateOffsetCommit`.
+        Err(Kafka::GroupIdNotFound) if version < SAYS_NO_GROUP => Err(Kafka::IllegalGeneration),
+        committed => committed,
+    }
+}
+
+fn commit(topic: &str, asked: &OffsetCommitRequestPartition) -> Commit {
+    let metadata = asked.committed_metadata.as_deref().unwrap_or_default();
+    Commit {
+        topic: topic.to_owned(),
+        partition: asked.partition_index,
+        offset: asked.committed_offset,
+        leader_epoch: asked.committed_leader_epoch,
+        metadata: metadata.to_owned(),
+    }
+}
+
+fn answer(partition: i32, code: i16) -> OffsetCommitResponsePartition {
+    OffsetCommitResponsePartition::default()
+        .with_partition_index(partition)
+        .with_error_code(code)
 }

@@ -5,50 +5,61 @@ use std::sync::Arc;
 use kafka_compat::protocol::{
     error::ResponseError as Kafka,
     messages::{
-        OffsetDeleteRequest, OffsetDeleteResponse,
+        OffsetDeleteRequest, OffsetDeleteResponse, TopicName,
         offset_delete_response::{OffsetDeleteResponsePartition, OffsetDeleteResponseTopic},
     },
 };
 
-use super::{Broker, group_id, lookup};
+use super::{Broker, group_id, lookup, told_by_topic::ToldByTopic};
 
 pub(super) async fn handle(
     broker: Arc<Broker>,
     request: OffsetDeleteRequest,
 ) -> OffsetDeleteResponse {
+    if let Err(code) = group_id::refuse_empty(&request.group_id) {
+        return OffsetDeleteResponse::default().with_error_code(code.code());
+    }
     let image = broker.metadata.image();
-    let mut places = Vec::new();
-    let known: Vec<Vec<Result<usize, Kafka>>> = request
-        .topics
+    let mut told = ToldByTopic::new();
+    // By topic, as they were asked.
+    let mut asked: Vec<(&TopicName, Vec<i32>)> = Vec::with_capacity(request.topics.len());
+    for topic in &request.topics {
+        let known = image.topics.get(topic.name.0.as_str());
+        let known = known.ok_or(Kafka::UnknownTopicOrPartition);
+        let mut partitions = Vec::new();
+        for partition in &topic.partitions {
+            let index = partition.partition_index;
+            match known.and_then(|topic| lookup::is_there(topic, index)) {
+                Ok(()) => partitions.push(index),
+                Err(code) => told.refused(&topic.name, answer(index, code.code())),
+            }
+        }
+        asked.push((&topic.name, partitions));
+    }
+    let places: Vec<(String, i32)> = asked
         .iter()
-        .map(|asked| {
-            let topic = image.topics.get(asked.name.0.as_str());
-            let partitions = asked.partitions.iter();
-            partitions
-                .map(|p| {
-                    let topic = topic.ok_or(Kafka::UnknownTopicOrPartition)?;
-                    lookup::is_there(topic, p.partition_index)?;
-                    places.push((topic.name.clone(), p.partition_index));
-                    Ok(places.len() - 1)
-                })
-                .collect()
-        })
+        .flat_map(|(topic, partitions)| partitions.iter().map(|p| (topic.to_string(), *p)))
         .collect();
     let deleted = broker.groups.delete_offsets(&request.group_id, &places);
-    let deleted = match deleted.await {
-        Ok(deleted) => deleted,
+    let mut deleted = match deleted.await {
+        Ok(deleted) => deleted.into_iter(),
         Err(code) => return OffsetDeleteResponse::default().with_error_code(code.code()),
     };
-    let topics = request.topics.into_iter().zip(known).map(|(asked, known)| {
-        let partitions = asked.partitions.iter().zip(known).map(|(p, known)| {
-            let deleted = known.and_then(|at| deleted.get(at).copied().unwrap_or(Ok(())));
-            OffsetDeleteResponsePartition::default()
-                .with_partition_index(p.partition_index)
-                .with_error_code(group_id::code(&deleted))
-        });
+    for (topic, partitions) in asked {
+        let answers = partitions.into_iter().zip(deleted.by_ref());
+        let answers = answers.map(|(index, deleted)| answer(index, group_id::code(&deleted)));
+        told.answered(topic, answers.collect());
+    }
+    let topics = told.finish().into_iter().map(|(name, partitions)| {
         OffsetDeleteResponseTopic::default()
-            .with_partitions(partitions.collect())
-            .with_name(asked.name)
+            .with_name(name)
+            .with_partitions(partitions)
     });
     OffsetDeleteResponse::default().with_topics(topics.collect())
+}
+
+fn answer(partition: i32, code: i16) -> OffsetDeleteResponsePartition {
+    OffsetDeleteResponsePartition::default()
+        .with_partition_index(partition)
+        .with_error_code(code)
 }

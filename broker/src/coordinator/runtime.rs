@@ -1,7 +1,7 @@
 //! Shards, who has them, and the writes that change them.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -20,7 +20,7 @@ use tracing::{error, info};
 
 use super::{KeyValue, batch};
 use crate::{
-    metadata::Metadata,
+    metadata::{Image, Metadata},
     partition::{Partition, PartitionKey, Registry, Slot},
 };
 
@@ -51,6 +51,8 @@ pub trait Shard: Send + 'static {
     fn next_deadline(&self) -> Option<i64>;
     /// Acts on one deadline that is over; `None` where there is none.
     fn on_deadline(&mut self, now: Now) -> Option<Decided<(), Self::Then>>;
+    /// These topics are gone.
+    fn on_topics_gone(&mut self, is_gone: &dyn Fn(&str) -> bool) -> Decided<(), Self::Then>;
     /// Goes on after a write; false where it was not committed.
     fn then(&mut self, then: Self::Then, committed: bool, now: Now) -> Decided<(), Self::Then>;
 }
@@ -289,8 +291,16 @@ impl<S: Shard> Coordinator<S> {
     /// Loads what comes, and keeps deadlines, until told to stop.
     pub async fn run(self: Arc<Self>, mut stopped: watch::Receiver<bool>) {
         let mut images = self.options.metadata.watch();
+        let mut topics = names(&images.borrow_and_update());
         loop {
             let wait = self.follow().await;
+            let now = names(&images.borrow_and_update());
+            topics.retain(|id, _| !now.contains_key(id));
+            let gone: HashSet<String> = topics.into_values().collect();
+            if !gone.is_empty() {
+                self.on_topics_gone(&|name| gone.contains(name));
+            }
+            topics = now;
             let next = self.on_deadlines().min(wait);
             tokio::select! {
                 biased;
@@ -299,6 +309,27 @@ impl<S: Shard> Coordinator<S> {
                 () = self.bell.notified() => {}
                 () = tokio::time::sleep(next) => {}
             }
+        }
+    }
+
+    fn on_topics_gone(self: &Arc<Self>, is_gone: &dyn Fn(&str) -> bool) {
+        let places: Vec<_> = self.shards.lock().values().map(Arc::clone).collect();
+        for place in places {
+            if let Some(shard) = place.shard.lock().as_mut() {
+                self.forget_topics(&place, shard, is_gone);
+            }
+        }
+    }
+
+    fn forget_topics(
+        self: &Arc<Self>,
+        place: &Arc<Place<S>>,
+        shard: &mut S,
+        is_gone: &dyn Fn(&str) -> bool,
+    ) {
+        let decided = shard.on_topics_gone(is_gone);
+        if let Err(error) = self.perform(place, shard, decided, self.now()) {
+            error!(topic = self.options.topic, %error, "what is known of deleted topics could not be removed");
         }
     }
 
@@ -349,7 +380,7 @@ impl<S: Shard> Coordinator<S> {
     }
 
     /// Replays a partition; false where it has to be tried again. Blocks on the disk.
-    fn load(&self, key: PartitionKey, place: &Place<S>) -> bool {
+    fn load(self: &Arc<Self>, key: PartitionKey, place: &Arc<Place<S>>) -> bool {
         let mut shard = (self.make)();
         let started = Instant::now();
         let mut records = 0u64;
@@ -373,6 +404,9 @@ impl<S: Shard> Coordinator<S> {
                         "coordinator loaded"
                     );
                 }
+                // They may have been deleted while nobody was here.
+                let image = self.options.metadata.image();
+                self.forget_topics(place, &mut shard, &|name| !image.topics.contains_key(name));
                 *place.shard.lock() = Some(shard);
                 true
             }
@@ -409,6 +443,11 @@ impl<S: Shard> Coordinator<S> {
         let left = next.saturating_sub(now.steady);
         Duration::from_millis(u64::try_from(left).unwrap_or(0))
     }
+}
+
+fn names(image: &Image) -> HashMap<TopicId, String> {
+    let topics = image.topics.values();
+    topics.map(|topic| (topic.id, topic.name.clone())).collect()
 }
 
 /// All visible batches of a partition, until `each` returns false. Blocks on the disk.

@@ -32,8 +32,8 @@ pub struct GroupConfig {
     pub max_session_timeout_ms: i64,
     /// `group.max.size`
     pub max_size: usize,
-    /// `offset.metadata.max.bytes`
-    pub metadata_max_bytes: usize,
+    /// `offset.metadata.max.bytes`, which Kafka counts in characters of UTF-16.
+    pub metadata_max_length: usize,
     /// `offsets.retention.minutes`, in milliseconds.
     pub offsets_retention_ms: i64,
     /// `offsets.retention.check.interval.ms`
@@ -106,7 +106,7 @@ impl Groups {
         heard.await.map_err(|e| told(&e))?
     }
 
-    /// Members leave; an answer for each.
+    /// Members leave; an answer for each, [`Kafka::UnknownMemberId`] where there is no such group.
     pub async fn leave(
         &self,
         group: &str,

@@ -196,7 +196,7 @@ impl GroupShard {
             Some(allowed) => allowed,
             // Whoever is in no group may use any name for what it committed.
             None if generation < 0 => Ok(()),
-            None => Err(Kafka::IllegalGeneration),
+            None => Err(Kafka::GroupIdNotFound),
         };
         if let Err(code) = allowed {
             return Decided::reply(Err(code));
@@ -251,11 +251,10 @@ impl GroupShard {
                 .with_member_id(text(&member.id))
                 .with_group_instance_id(member.instance.as_deref().map(text))
                 .with_client_id(text(&member.client_id))
-                .with_client_host(text(&member.client_host));
+                .with_client_host(text(&member.client_host))
+                .with_member_assignment(member.assignment.clone());
             match protocol {
-                Some(_) => told
-                    .with_member_metadata(member.metadata(protocol))
-                    .with_member_assignment(member.assignment.clone()),
+                Some(_) => told.with_member_metadata(member.metadata(protocol)),
                 None => told,
             }
         });
@@ -296,10 +295,12 @@ impl GroupShard {
         if !is_empty && !is_consumer {
             return Decided::reply(Err(Kafka::NonEmptyGroup));
         }
-        let read = group.subscribed().filter(|_| !is_empty).unwrap_or_default();
+        let read = group.subscribed();
+        // What cannot be read may be any topic.
+        let reads = |topic: &String| read.as_ref().is_none_or(|read| read.contains(topic));
         let (mut answers, mut gone) = (Vec::new(), Vec::new());
         for (topic, partition) in places {
-            if read.contains(topic) {
+            if !is_empty && reads(topic) {
                 answers.push(Err(Kafka::GroupSubscribedToTopic));
                 continue;
             }
@@ -416,6 +417,16 @@ impl Shard for GroupShard {
     fn on_deadline(&mut self, now: Now) -> Option<Decision<()>> {
         let deadline = self.deadlines.pop(now.steady)?;
         Some(self.on(deadline, now))
+    }
+
+    fn on_topics_gone(&mut self, is_gone: &dyn Fn(&str) -> bool) -> Decision<()> {
+        let mut records = Vec::new();
+        for group in self.groups.keys() {
+            let mut places = self.offsets.places(group);
+            places.retain(|(topic, _)| is_gone(topic));
+            records.extend(removals(group, &places));
+        }
+        Decided::write(records, ())
     }
 
     fn then(&mut self, then: Then, committed: bool, now: Now) -> Decision<()> {

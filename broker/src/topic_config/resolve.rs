@@ -30,6 +30,8 @@ pub struct TopicConfig {
     pub codec: Option<Codec>,
     /// `retention.ms`, `retention.bytes`, `file.delete.delay.ms`
     pub retention: RetentionRules,
+    /// `cleanup.policy` has delete.
+    pub deletes: bool,
     /// `cleanup.policy` has compact: how; and then every record needs a key.
     pub compaction: Option<CompactionRules>,
     log: LogConfig,
@@ -71,6 +73,7 @@ impl TopicConfig {
                 retention_bytes: at_least_0("retention.bytes").filter(|_| deletes),
                 file_delete_delay_ms: number("file.delete.delay.ms"),
             },
+            deletes,
             compaction: compacts.then_some(compaction),
             log: LogConfig {
                 segment_bytes: narrow("segment.bytes"),

@@ -1,4 +1,4 @@
-"""DescribeCluster 0-2, DescribeTopicPartitions 0, DescribeQuorum 0-2, UpdateFeatures 0-2, FindCoordinator 0-6, InitProducerId 0-5."""
+"""DescribeCluster 0-2, DescribeTopicPartitions 0, DescribeQuorum 0-2, UpdateFeatures 0-2, InitProducerId 0-5."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from cases import case, simple, spoiled
 from talk import Talk, Topic
 
 CLUSTER, TOPICS, QUORUM, FEATURES = "DescribeCluster", "DescribeTopicPartitions", "DescribeQuorum", "UpdateFeatures"
-COORDINATOR, INIT = "FindCoordinator", "InitProducerId"
+INIT = "InitProducerId"
 
 simple(CLUSTER, "brokers", lambda t: {})
 simple(CLUSTER, "authorized-operations", lambda t: {"IncludeClusterAuthorizedOperations": True})
@@ -95,30 +95,6 @@ simple(FEATURES, "unknown-deleted", lambda t: feature("no.such.feature", 0, kind
 for number in (0, 4, -1):
     simple(FEATURES, f"upgrade-type-{number}", lambda t, n=number: feature("group.version", 1, kind=n), (1, 2))
 spoiled(FEATURES, lambda t: feature("no.such.feature", 1))
-
-
-def find(*keys: str, kind: int = 0) -> dict[str, Any]:
-    """Coordinators."""
-    return {"Key": keys[0] if keys else "", "KeyType": kind, "CoordinatorKeys": list(keys)}
-
-
-@case(COORDINATOR)
-def group(t: Talk) -> None:
-    """Once Kafka has made its topic of offsets."""
-    for _ in range(1000):
-        answer = t.setup(COORDINATOR, find("g"))
-        codes = [c["ErrorCode"] for c in answer.get("Coordinators", [])] or [answer["ErrorCode"]]
-        if codes != [15] or t.broker.name != "kafka":
-            break
-    t.ask(find("g"))
-
-
-simple(COORDINATOR, "group-empty-name", lambda t: find(""))
-simple(COORDINATOR, "type-unknown", lambda t: find("x", kind=9), (1, 6))
-simple(COORDINATOR, "type-negative", lambda t: find("x", kind=-1), (1, 6))
-simple(COORDINATOR, "share-bad-key", lambda t: find("x", kind=2), (1, 6))
-simple(COORDINATOR, "no-keys", lambda t: find(), (4, 6))
-spoiled(COORDINATOR, lambda t: find("x", kind=9))
 
 
 def init(txn: str | None = None, timeout: int = 60_000, pid: int = -1, epoch: int = -1) -> dict[str, Any]:

@@ -20,8 +20,8 @@ use bytes::Bytes;
 use indexmap::IndexMap;
 use kafka_compat::protocol::{
     error::ResponseError as Kafka,
-    messages::{ConsumerProtocolSubscription, JoinGroupResponse, join_group_response},
-    protocol::{Decodable, StrBytes},
+    messages::{JoinGroupResponse, join_group_response},
+    protocol::StrBytes,
 };
 use storage::units::TimestampMs;
 
@@ -32,7 +32,7 @@ use super::{
     service::GroupConfig,
     shard::Deadline,
 };
-use crate::coordinator::{Deadlines, KeyValue, Now};
+use crate::coordinator::{Deadlines, KeyValue, Now, Reader};
 
 /// The protocol type of consumers.
 pub(super) const CONSUMER: &str = "consumer";
@@ -315,12 +315,7 @@ impl ClassicGroup {
         let mut topics = HashSet::new();
         let protocol = self.protocol.as_deref()?;
         for member in self.members.values() {
-            let mut metadata = member.metadata(Some(protocol));
-            let version = bytes::Buf::try_get_i16(&mut metadata).ok()?;
-            // Later versions add fields at the end.
-            let subscription =
-                ConsumerProtocolSubscription::decode(&mut metadata, version.clamp(0, 3)).ok()?;
-            topics.extend(subscription.topics.iter().map(ToString::to_string));
+            topics.extend(topics_of(member.metadata(Some(protocol)))?);
         }
         Some(topics)
     }
@@ -347,6 +342,15 @@ impl ClassicGroup {
         }
         Ok(())
     }
+}
+
+/// The topics of a consumer's subscription, of whatever version: later ones add fields behind them. Not the codec's to read: it
+/// allocates what a count announces. Source: Apache Kafka, `ConsumerProtocolSubscription`.
+fn topics_of(subscription: Bytes) -> Option<Vec<String>> {
+    let mut from = Reader::new(subscription);
+    let _version = from.i16()?;
+    let count = from.i32()?;
+    (0..count).map(|_| from.string()).collect()
 }
 
 /// A refused join.

@@ -115,6 +115,8 @@ impl ClassicGroup {
             .collect();
         for (id, answer) in answers {
             if let Some(member) = self.members.get_mut(&id) {
+                // What it has is told until the members know of the next generation.
+                member.assignment.clear();
                 member.answer_join(answer);
             }
             self.heard_of(&id, around);

@@ -1,12 +1,7 @@
 //! The cleaner: of the logs whose `cleanup.policy` has compact, the dirtiest is compacted, one after another. Source: Apache
 //! Kafka, `LogCleaner`.
 
-use std::{
-    cell::RefCell,
-    io,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{cell::RefCell, cmp::Ordering, io, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use kafka_compat::{
@@ -23,14 +18,13 @@ use tracing::{error, info};
 
 use crate::{
     config::LiveConfig,
+    pace::{self, Pace},
     partition::{Partition, Registry},
     telemetry::Metrics,
 };
 
 /// What a key takes in the cleaner's memory.
 const BYTES_PER_KEY: usize = 56;
-/// A pass that waits looks so often whether the node stops.
-const NAP: Duration = Duration::from_millis(50);
 
 /// Settings of the cleaner.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -108,7 +102,7 @@ fn dirtiest(
     let worst = dirty.into_iter().max_by(|(.., a), (.., b)| {
         (a.is_late, a.ratio())
             .partial_cmp(&(b.is_late, b.ratio()))
-            .unwrap_or(std::cmp::Ordering::Equal)
+            .unwrap_or(Ordering::Equal)
     });
     let Some((partition, rules, _)) = worst else {
         return false;
@@ -119,7 +113,7 @@ fn dirtiest(
         stopped,
         registry,
     };
-    let started = Instant::now();
+    let started = pace::now();
     match partition.log().compact(&rules, now.0, &around) {
         Ok(Some(compacted)) => {
             let Compacted {
@@ -178,37 +172,6 @@ impl Around for Here<'_> {
     }
 
     fn pace(&self, bytes: usize) -> bool {
-        let until = self.pace.borrow_mut().until(bytes);
-        while Instant::now() < until && !*self.stopped.borrow() {
-            std::thread::sleep(NAP.min(until.saturating_duration_since(Instant::now())));
-        }
-        !*self.stopped.borrow()
-    }
-}
-
-/// So many bytes a second.
-#[derive(Debug)]
-struct Pace {
-    rate: f64,
-    since: Instant,
-    bytes: f64,
-}
-
-impl Pace {
-    fn new(rate: f64) -> Self {
-        Self {
-            rate,
-            since: Instant::now(),
-            bytes: 0.0,
-        }
-    }
-
-    /// When the next bytes may come.
-    fn until(&mut self, bytes: usize) -> Instant {
-        #[expect(clippy::cast_precision_loss, reason = "a rate")]
-        let bytes = bytes as f64;
-        self.bytes += bytes;
-        let seconds = self.bytes / self.rate.max(1.0);
-        self.since + Duration::try_from_secs_f64(seconds).unwrap_or(NAP)
+        self.pace.borrow_mut().passed(bytes, self.stopped)
     }
 }

@@ -27,6 +27,7 @@ pub mod http;
 pub mod ids;
 pub mod metadata;
 pub mod node;
+pub mod pace;
 pub mod partition;
 pub mod schedule;
 pub mod scrub;

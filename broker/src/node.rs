@@ -124,15 +124,7 @@ impl Node {
         let (shutdown, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
         fire_what_is_due(&mut tasks, &fire, &clock, &stopped);
-        let groups = Groups::new(
-            CoordinatorOptions {
-                topic: group::TOPIC,
-                metadata: metadata.clone(),
-                registry: Arc::clone(&registry),
-                clock: Arc::clone(&clock),
-            },
-            live.clone(),
-        );
+        let groups = groups(&metadata, &registry, &clock, &live);
         tasks.spawn(groups.clone().run(stopped.clone()));
         let broker = Arc::new(Broker {
             node_id: config.node_id,
@@ -207,6 +199,22 @@ impl Node {
         }
         info!("stopped");
     }
+}
+
+/// Consumer groups, of which nothing is loaded yet.
+fn groups(
+    metadata: &Metadata,
+    registry: &Arc<Registry>,
+    clock: &Arc<dyn Clock>,
+    live: &LiveConfig,
+) -> Groups {
+    let options = CoordinatorOptions {
+        topic: group::TOPIC,
+        metadata: metadata.clone(),
+        registry: Arc::clone(registry),
+        clock: Arc::clone(clock),
+    };
+    Groups::new(options, live.clone())
 }
 
 /// The group commit of all logs, after the segments were given what only the journal has.

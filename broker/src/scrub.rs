@@ -1,18 +1,11 @@
 //! Reading all logs again, slowly: once after the start, then every `log.scrub.interval.ms`.
 
-use std::{
-    ops::ControlFlow,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{ops::ControlFlow, sync::Arc};
 
 use tokio::sync::watch;
 use tracing::error;
 
-use crate::{config::LiveConfig, partition::Registry, telemetry::Metrics};
-
-/// A pass that waits looks so often whether the node stops.
-const NAP: Duration = Duration::from_millis(100);
+use crate::{config::LiveConfig, pace::Pace, partition::Registry, telemetry::Metrics};
 
 /// Passes until told to stop. `log.scrub.bytes.per.second` of 0 turns them off.
 pub async fn run(
@@ -43,18 +36,15 @@ pub async fn run(
 
 /// One pass over all partitions; false where the node stops.
 fn pass(registry: &Registry, bytes_per_second: u64, stopped: &watch::Receiver<bool>) -> bool {
-    let mut pace = Pace {
-        rate: bytes_per_second,
-        since: now(),
-        bytes: 0,
-    };
+    #[expect(clippy::cast_precision_loss, reason = "a rate")]
+    let mut pace = Pace::new(bytes_per_second as f64);
     for partition in registry.online() {
         let found = partition.log().scrub(&mut |bytes| {
-            if *stopped.borrow() {
-                return ControlFlow::Break(());
+            if pace.passed(bytes, stopped) {
+                ControlFlow::Continue(())
+            } else {
+                ControlFlow::Break(())
             }
-            pace.read(bytes);
-            ControlFlow::Continue(())
         });
         for found in found {
             let damage = &found.damage;
@@ -67,41 +57,4 @@ fn pass(registry: &Registry, bytes_per_second: u64, stopped: &watch::Receiver<bo
         }
     }
     true
-}
-
-/// So many bytes a second.
-struct Pace {
-    rate: u64,
-    since: Instant,
-    bytes: u64,
-}
-
-impl Pace {
-    fn read(&mut self, bytes: usize) {
-        self.bytes += bytes as u64;
-        let due = Duration::from_micros(self.bytes.saturating_mul(1_000_000) / self.rate.max(1));
-        let ahead = due.saturating_sub(self.since.elapsed());
-        if ahead > NAP {
-            nap();
-        } else if ahead.is_zero() && due + NAP < self.since.elapsed() {
-            // What was not read in time is not made up for in a burst.
-            (self.since, self.bytes) = (now(), 0);
-        }
-    }
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a thread for blocking work, which has nothing else to do"
-)]
-fn nap() {
-    std::thread::sleep(NAP);
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a thread outside tokio; only measures spans"
-)]
-fn now() -> Instant {
-    Instant::now()
 }

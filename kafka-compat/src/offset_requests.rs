@@ -113,6 +113,7 @@ impl Fields {
         None
     }
 
+    #[expect(clippy::option_option, reason = "cut off, null, or there")]
     fn nullable_string(&mut self) -> Option<Option<StrBytes>> {
         let Some(len) = self.varint()?.checked_sub(1) else {
             return Some(None);
@@ -128,6 +129,7 @@ impl Fields {
     }
 
     /// The inner `None` is a null array.
+    #[expect(clippy::option_option, reason = "cut off, null, or there")]
     fn array<T>(&mut self, each: impl Fn(&mut Self) -> Option<T>) -> Option<Option<Vec<T>>> {
         let Some(len) = self.varint()?.checked_sub(1) else {
             return Some(None);

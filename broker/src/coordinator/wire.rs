@@ -93,6 +93,7 @@ impl Reader {
     }
 
     /// A string, or null.
+    #[expect(clippy::option_option, reason = "cut off, null, or there")]
     pub fn nullable_string(&mut self) -> Option<Option<String>> {
         let len = self.i16()?;
         if len == -1 {

@@ -339,11 +339,11 @@ impl GroupShard {
     fn on(&mut self, deadline: Deadline, now: Now) -> Decision<()> {
         let (id, step) = match deadline {
             Deadline::Join(id) => {
-                let step = self.with(&id, now, |group, around| group.on_join_deadline(around));
+                let step = self.with(&id, now, ClassicGroup::on_join_deadline);
                 (id, step)
             }
             Deadline::Sync(id) => {
-                let step = self.with(&id, now, |group, around| group.on_sync_deadline(around));
+                let step = self.with(&id, now, ClassicGroup::on_sync_deadline);
                 (id, step)
             }
             Deadline::Session(id, member) => {
@@ -405,7 +405,7 @@ impl Shard for GroupShard {
     fn loaded(&mut self, now: Now) {
         let ids: Vec<_> = self.groups.keys().cloned().collect();
         for id in ids {
-            self.with(&id, now, |group, around| group.loaded(around));
+            self.with(&id, now, ClassicGroup::loaded);
         }
         self.look_again(true, now);
     }

@@ -352,7 +352,7 @@ fn who_does_not_come_back_in_time_is_gone() {
     assert_eq!((answer.error_code, answer.members.len()), (0, 1));
     assert_eq!(answer.leader, answer.member_id);
     let last = clients.remove(2);
-    assert_eq!(world.members(), [last.who.member.clone()]);
+    assert_eq!(world.members(), std::slice::from_ref(&last.who.member));
     let mut assigned = world.sync(&last, answer.generation_id, &[]);
     assert_eq!(assigned.try_recv().unwrap().error_code, 0);
     world.pass(i64::from(SESSION_MS));

@@ -16,10 +16,13 @@ use super::{
     carry::Carrying,
     requests::{Answered, Requests},
 };
-use crate::schedule::{
-    accept::PendingSize,
-    control::{Asked, Change, ControlError, IN_HAND, Loader, Outcome, hold_dues},
-    pending::{self, KeysOf, PendingError},
+use crate::{
+    pace,
+    schedule::{
+        accept::PendingSize,
+        control::{Asked, Change, ControlError, IN_HAND, Loader, Outcome, hold_dues},
+        pending::{self, KeysOf, PendingError},
+    },
 };
 
 /// *Invariant*: a record is in exactly one of: `uncommitted`, `timers`, `in_hand`, the log as a fire or a cancel.
@@ -233,7 +236,7 @@ impl Partition {
     /// Writes a checkpoint of all that happened to the timers. Blocks on the disk, and on the fire loop's hand.
     pub fn checkpoint_when_emptied(&self, now: TimestampMs) -> io::Result<()> {
         while !self.checkpoint_timers(1, now)? {
-            std::thread::sleep(IN_HAND);
+            pace::nap(IN_HAND);
         }
         Ok(())
     }

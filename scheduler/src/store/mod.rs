@@ -515,13 +515,10 @@ impl TimerStore {
         let runs = &self.runs;
         self.taken_out
             .retain(|key| runs.iter().any(|run| run.info.may_have(*key, done)));
-        let entries = match self.fresh_alone() {
-            Some(entries) => entries,
-            None => {
-                self.take_in();
-                self.news()
-            }
-        };
+        let entries = self.fresh_alone().unwrap_or_else(|| {
+            self.take_in();
+            self.news()
+        });
         let mut written = Vec::new();
         // Spans follow each other as due times do.
         let bucket = |(key, _): &(TimerKey, Known)| Bucket::of(key.due, now);

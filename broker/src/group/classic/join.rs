@@ -47,36 +47,25 @@ impl ClassicGroup {
     /// A member joins. It is answered when all have, or at once where nothing changes.
     pub(in crate::group) fn join(&mut self, asked: &JoinAsked, around: &mut Around<'_>) -> Join {
         let (tell, answer) = oneshot::channel();
-        let step = match self.admit(asked, tell, around) {
-            Ok(step) => step,
-            Err((refused, tell)) => {
-                drop(tell.send(refused));
-                Step::default()
-            }
-        };
+        let step = self.admit(asked, tell, around);
         Join { answer, step }
     }
 
-    fn admit(
-        &mut self,
-        asked: &JoinAsked,
-        tell: Tell,
-        around: &mut Around<'_>,
-    ) -> Result<Step, Refused> {
+    fn admit(&mut self, asked: &JoinAsked, tell: Tell, around: &mut Around<'_>) -> Step {
         let id = &asked.who.member;
         if !self.has_room_for(asked, around) {
-            return Err((refused_join(Kafka::GroupMaxSizeReached, id), tell));
+            return answered(tell, refused_join(Kafka::GroupMaxSizeReached, id));
         }
         if !self.can_work_with(asked) {
-            return Err((refused_join(Kafka::InconsistentGroupProtocol, id), tell));
+            return answered(tell, refused_join(Kafka::InconsistentGroupProtocol, id));
         }
         match (&asked.who.instance, id.is_empty()) {
             (None, true) => self.admit_new(asked, tell, around),
             (Some(instance), true) => {
                 let new = new_member_id(instance);
                 match self.instances.get(instance).cloned() {
-                    Some(old) => Ok(self.come_back(&old, &new, asked, tell, around)),
-                    None => Ok(self.admit_as(new, asked, tell, around)),
+                    Some(old) => self.come_back(&old, &new, asked, tell, around),
+                    None => self.admit_as(new, asked, tell, around),
                 }
             }
             (_, false) => self.admit_known(asked, tell, around),
@@ -114,35 +103,25 @@ impl ClassicGroup {
             && asked.protocols.iter().any(|(name, _)| is_common(name))
     }
 
-    fn admit_new(
-        &mut self,
-        asked: &JoinAsked,
-        tell: Tell,
-        around: &mut Around<'_>,
-    ) -> Result<Step, Refused> {
+    fn admit_new(&mut self, asked: &JoinAsked, tell: Tell, around: &mut Around<'_>) -> Step {
         let id = new_member_id(&asked.client_id);
         if !asked.needs_id {
-            return Ok(self.admit_as(id, asked, tell, around));
+            return self.admit_as(id, asked, tell, around);
         }
         // Else each retry of a request that timed out would be one more member.
         let session = i64::from(asked.session_timeout_ms);
         around.set(Deadline::Session(self.id.clone(), id.clone()), session);
         self.pending_joins.insert(id.clone());
-        Err((refused_join(Kafka::MemberIdRequired, &id), tell))
+        answered(tell, refused_join(Kafka::MemberIdRequired, &id))
     }
 
-    fn admit_known(
-        &mut self,
-        asked: &JoinAsked,
-        tell: Tell,
-        around: &mut Around<'_>,
-    ) -> Result<Step, Refused> {
+    fn admit_known(&mut self, asked: &JoinAsked, tell: Tell, around: &mut Around<'_>) -> Step {
         let id = asked.who.member.clone();
         if asked.who.instance.is_none() && self.pending_joins.contains(&id) {
-            return Ok(self.admit_as(id, asked, tell, around));
+            return self.admit_as(id, asked, tell, around);
         }
         if let Err(code) = self.identify(&asked.who) {
-            return Err((refused_join(code, &id), tell));
+            return answered(tell, refused_join(code, &id));
         }
         let is_same = self
             .members
@@ -151,20 +130,16 @@ impl ClassicGroup {
         match self.state {
             State::CompletingRebalance if is_same => {
                 // It asks again because it did not get the answer.
-                let answer = self.joined(&id, self.is_leader(&id));
-                drop(tell.send(answer));
-                Ok(Step::default())
+                answered(tell, self.joined(&id, self.is_leader(&id)))
             }
             State::Stable if is_same && !self.is_leader(&id) => {
-                let answer = self.joined(&id, false);
-                drop(tell.send(answer));
-                Ok(Step::default())
+                answered(tell, self.joined(&id, false))
             }
-            State::Empty => Err((refused_join(Kafka::UnknownMemberId, &id), tell)),
+            State::Empty => answered(tell, refused_join(Kafka::UnknownMemberId, &id)),
             // A leader that joins again wants to assign anew.
             _ => {
                 self.update(&id, asked, tell);
-                Ok(self.changed(around))
+                self.changed(around)
             }
         }
     }
@@ -257,7 +232,7 @@ impl ClassicGroup {
             kafka_compat::protocol::messages::SyncGroupResponse::default()
                 .with_error_code(Kafka::FencedInstanceId.code()),
         );
-        member.id = new.to_owned();
+        new.clone_into(&mut member.id);
         if let Some(instance) = &member.instance {
             self.instances.insert(instance.clone(), new.to_owned());
         }
@@ -301,7 +276,12 @@ impl ClassicGroup {
 }
 
 type Tell = oneshot::Sender<JoinGroupResponse>;
-type Refused = (JoinGroupResponse, Tell);
+
+/// Whoever asked may be gone.
+fn answered(tell: Tell, answer: JoinGroupResponse) -> Step {
+    drop(tell.send(answer));
+    Step::default()
+}
 
 fn new_member_id(name: &str) -> String {
     format!("{name}-{}", Uuid::new_v4())

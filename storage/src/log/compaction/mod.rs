@@ -205,7 +205,7 @@ impl Log {
                 return Err(io::Error::other("the log is poisoned").into());
             }
             around.before_swap()?;
-            self.swap(&group, written, rules.file_delete_delay_ms, now_ms)?;
+            self.swap(&group, &written, rules.file_delete_delay_ms, now_ms)?;
         }
         let state = CleanState {
             clean_to: map_end,

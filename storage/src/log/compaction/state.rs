@@ -47,15 +47,13 @@ impl CleanState {
             return Self::default();
         }
         let file: Option<File> = read_all(disk, &path).ok().and_then(|b| sealed::unseal(&b));
-        match file.filter(|file| file.version == VERSION) {
-            Some(file) => Self {
-                clean_to: Offset(file.clean_to),
-                swap: file.swap,
-            },
-            None => {
-                tracing::warn!(file = %path.display(), "it cannot be read; the log is taken for dirty");
-                Self::default()
-            }
+        let Some(file) = file.filter(|file| file.version == VERSION) else {
+            tracing::warn!(file = %path.display(), "it cannot be read; the log is taken for dirty");
+            return Self::default();
+        };
+        Self {
+            clean_to: Offset(file.clean_to),
+            swap: file.swap,
         }
     }
 

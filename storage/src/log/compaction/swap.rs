@@ -25,7 +25,7 @@ impl Log {
     pub(super) fn swap(
         &self,
         group: &[Closed],
-        cleaned: Arc<Segment>,
+        cleaned: &Arc<Segment>,
         delay_ms: i64,
         now_ms: i64,
     ) -> io::Result<()> {
@@ -40,9 +40,9 @@ impl Log {
         self.disk
             .rename(&cleaned_path(&folder, cleaned.first_offset), &cleaned.path)?;
         self.disk.sync_dir(&folder)?;
-        self.write_index(&cleaned, &cleaned.index.read().clone())?;
+        self.write_index(cleaned, &cleaned.index.read().clone())?;
         let gone: Vec<Closed> = group.iter().skip(1).cloned().collect();
-        self.replace(group, &cleaned);
+        self.replace(group, cleaned);
         self.condemn(&gone, delay_ms, now_ms)?;
         state.swap = None;
         state.write(&*self.disk, &self.dir)

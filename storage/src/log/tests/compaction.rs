@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     disk::DiskFile,
-    log::{Around, Compacted, CompactionRules, ReadError},
+    log::{Around, Compacted, CompactionRules},
 };
 
 const DAY_MS: i64 = 86_400_000;
@@ -522,10 +522,6 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-fn unreadable_as_io(error: ReadError) -> String {
-    error.to_string()
-}
-
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
     /// Beside a list of what was appended.
@@ -567,7 +563,7 @@ proptest! {
                 Step::Compact(keys_max) => {
                     let here = Here { pending: waits.keys().copied().collect(), ..Here::default() };
                     let rules = CompactionRules { keys_max, ..RULES };
-                    log.compact(&rules, NOW_MS, &here).map_err(unreadable_as_io).unwrap();
+                    log.compact(&rules, NOW_MS, &here).unwrap();
                 }
                 Step::Checkpoint => log.checkpoint(NOW_MS).unwrap(),
                 Step::Kill => {

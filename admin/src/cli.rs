@@ -86,8 +86,12 @@ pub enum TopicCommand {
         #[arg(short, long, value_name = "KEY=VALUE", value_parser = key_value)]
         config: Vec<(String, String)>,
     },
-    /// List all topics
-    List,
+    /// List topics
+    List {
+        /// Also those that the node keeps its own state in
+        #[arg(long)]
+        internal: bool,
+    },
     /// Describe a topic: partitions, offsets, settings
     Describe {
         /// Its name

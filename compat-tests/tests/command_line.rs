@@ -55,7 +55,10 @@ fn topics_are_created_listed_described_and_deleted() {
     assert_eq!(again.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&again.stdout).contains("already exists"));
     ok(&broker, &["topic", "delete", "orders"]);
+    // Groups are kept in a topic of the node's own.
     assert_eq!(ok(&broker, &["topic", "list", "-o", "json"]), "");
+    let internal = ok(&broker, &["topic", "list", "--internal", "-o", "json"]);
+    assert!(internal.contains("__consumer_offsets"), "{internal}");
     let missing = chronosctl(&broker, &["topic", "describe", "orders"]);
     assert_eq!(missing.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&missing.stderr).contains("no topic orders"));

@@ -39,7 +39,7 @@ pub(super) async fn run(
             )
             .await
         }
-        TopicCommand::List => list(bootstrap, format),
+        TopicCommand::List { internal } => list(bootstrap, format, internal),
         TopicCommand::Describe { name } => describe(bootstrap, format, &name).await,
         TopicCommand::Delete { names } => delete(bootstrap, format, &names).await,
     }
@@ -106,13 +106,17 @@ struct Listed {
     partitions: usize,
 }
 
-fn list(bootstrap: &str, format: Format) -> anyhow::Result<ExitCode> {
+/// Kafka's names of internal topics; metadata as the library has it does not tell them apart.
+const INTERNAL_PREFIX: &str = "__";
+
+fn list(bootstrap: &str, format: Format, internal: bool) -> anyhow::Result<ExitCode> {
     let metadata = kafka::reader(bootstrap)?
         .fetch_metadata(None, PATIENCE)
         .with_context(|| format!("asking {bootstrap}"))?;
     let mut rows: Vec<Listed> = metadata
         .topics()
         .iter()
+        .filter(|topic| internal || !topic.name().starts_with(INTERNAL_PREFIX))
         .map(|topic| Listed {
             topic: topic.name().to_owned(),
             partitions: topic.partitions().len(),

@@ -18,10 +18,17 @@ const (
 	offsetOutOfRange        = 1
 	unknownTopicOrPartition = 3
 	messageTooLarge         = 10
+	metadataTooLarge        = 12
 	invalidTopic            = 17
+	illegalGeneration       = 22
+	unknownMember           = 25
 	topicAlreadyExists      = 36
 	invalidPartitions       = 37
 	invalidConfig           = 40
+	nonEmptyGroup           = 68
+	groupNotFound           = 69
+	fencedInstance          = 82
+	subscribedToTopic       = 86
 )
 
 // A scenario panics with what was wrong; main recovers and tells it.
@@ -52,8 +59,12 @@ func equalLists[T any](what string, actual, expected []T) {
 }
 
 func waitUntil(what string, holds func() bool) {
-	for deadline := time.Now().Add(patience); !holds(); time.Sleep(20 * time.Millisecond) {
-		check(time.Now().Before(deadline), "not within %s: %s", patience, what)
+	waitWithin(patience, what, holds)
+}
+
+func waitWithin(limit time.Duration, what string, holds func() bool) {
+	for deadline := time.Now().Add(limit); !holds(); time.Sleep(20 * time.Millisecond) {
+		check(time.Now().Before(deadline), "not within %s: %s", limit, what)
 	}
 }
 

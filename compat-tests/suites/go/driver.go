@@ -111,6 +111,17 @@ type driver interface {
 	offset(topic string, at int64) int64
 	produce(topic string, records []record, how writing) []outcome
 	read(topic string, how reading) reader
+	groups() []string
+	describeGroup(name string) group
+	deleteGroup(group string) error
+	committed(group, topic string) map[int32]committed
+	// commit is by no member of the group.
+	commit(group, topic string, offsets map[int32]committed) error
+	// alterOffsets is the same, as the client's admin does it.
+	alterOffsets(group, topic string, offsets map[int32]committed) error
+	commitAs(group, topic string, offsets map[int32]committed, member string, generation int32) error
+	deleteOffset(group, topic string, partition int32) error
+	join(topic, group string, how joining) member
 	close()
 }
 
@@ -122,7 +133,7 @@ type suite struct {
 	count     int
 }
 
-// newName is a topic name that no other run uses.
+// newName is a name of a topic or a group that no other run uses.
 func (s *suite) newName() string {
 	s.count++
 	return fmt.Sprintf("%s-%d", s.prefix, s.count)

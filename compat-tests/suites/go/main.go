@@ -1,5 +1,5 @@
-// Drives a broker with a client: CLIENT BOOTSTRAP [ONLY], where CLIENT is franz or sarama and ONLY is common, own, or a part of
-// the scenarios' names. ../SCENARIOS.md says what each proves.
+// Drives a broker with a client: CLIENT BOOTSTRAP [ONLY], where CLIENT is franz or sarama and ONLY is common, groups (a part of it),
+// own, or a part of the scenarios' names. ../SCENARIOS.md says what each proves.
 package main
 
 import (
@@ -11,7 +11,7 @@ import (
 )
 
 // No scenario begins after this: a broker that answers nothing must not cost each its patience.
-const limit = 60 * time.Second
+const limit = 120 * time.Second
 
 type scenario struct {
 	name string
@@ -50,10 +50,12 @@ func main() {
 }
 
 func chosen(only string) []scenario {
-	common := slices.Concat(produceScenarios(), fetchScenarios(), offsetScenarios(), adminScenarios())
+	common := slices.Concat(produceScenarios(), fetchScenarios(), offsetScenarios(), adminScenarios(), groupScenarios())
 	switch only {
 	case "common":
 		return common
+	case "groups":
+		return groupScenarios()
 	case "own":
 		return firedScenarios()
 	}

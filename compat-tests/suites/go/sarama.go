@@ -211,12 +211,15 @@ func (r *saramaReader) close() {
 	_ = r.consumer.Close()
 }
 
-func (r *saramaReader) poll(wait time.Duration) []record {
+func (r *saramaReader) poll(wait time.Duration) []record { return received(r.found, wait) }
+
+// received is what comes within a time, and then what is there already.
+func received(found chan *sarama.ConsumerMessage, wait time.Duration) []record {
 	var all []record
 	timer := time.After(wait)
 	for {
 		select {
-		case m := <-r.found:
+		case m := <-found:
 			one := record{
 				key: m.Key, value: m.Value, time: m.Timestamp.UnixMilli(), partition: m.Partition, offset: m.Offset, at: nowMS(),
 			}

@@ -9,6 +9,7 @@ const Batch = require('kafkajs/src/consumer/batch')
 const zstd = require('@bokuweb/zstd-wasm')
 const lz4 = require('lz4js')
 const xxhash = require('lz4js/xxh32')
+const groupCalls = require('./groups')
 
 CompressionCodecs[CompressionTypes.Snappy] = require('kafkajs-snappy')
 // One block depends on no other, but lz4js does not say so, and Kafka reads only frames that do: the flag, and the header's checksum.
@@ -40,12 +41,16 @@ const text = buffer => (buffer === null || buffer === undefined ? null : buffer.
 
 // The client's own Broker for a topic's leader: there is one node.
 const createCluster = Object.getOwnPropertySymbols(kafka).find(s => s.description === 'private:Kafka:createCluster')
-let cluster
-async function broker(topic) {
-  if (cluster === undefined) {
-    cluster = kafka[createCluster]({ allowAutoTopicCreation: false })
-    await cluster.connect()
+let connected
+function ownCluster() {
+  if (connected === undefined) {
+    const cluster = kafka[createCluster]({ allowAutoTopicCreation: false })
+    connected = cluster.connect().then(() => cluster)
   }
+  return connected
+}
+async function broker(topic) {
+  const cluster = await ownCluster()
   await cluster.addTargetTopic(topic)
   const [leader] = Object.keys(cluster.findLeaderForPartitions(topic, [0]))
   return cluster.findBroker({ nodeId: leader })
@@ -63,7 +68,17 @@ function headersToClient(pairs) {
 const headersFromClient = headers =>
   Object.entries(headers || {}).flatMap(([name, values]) => [].concat(values).map(value => [name, text(value)]))
 
+const describeRecord = (partition, m) => ({
+  partition,
+  offset: Number(m.offset),
+  timestamp: Number(m.timestamp),
+  key: text(m.key),
+  value: text(m.value),
+  headers: headersFromClient(m.headers),
+})
+
 const calls = {
+  ...groupCalls({ bootstrap: process.argv[2], admin, cluster: ownCluster, describeRecord }),
   create: ({ topic, partitions, configs }) =>
     admin.createTopics({
       topics: [{
@@ -141,21 +156,14 @@ const calls = {
     })
     const at = Object.fromEntries(positions)
     return responses.flatMap(r => r.partitions).flatMap(p =>
-      new Batch(topic, String(at[p.partition]), p).messages.map(m => ({
-        partition: p.partition,
-        offset: Number(m.offset),
-        timestamp: Number(m.timestamp),
-        key: text(m.key),
-        value: text(m.value),
-        headers: headersFromClient(m.headers),
-      }))
+      new Batch(topic, String(at[p.partition]), p).messages.map(m => describeRecord(p.partition, m))
     )
   },
 }
 
-// The broker's error, which KafkaJS wraps: in what it gave up to retry, or in what several topics or partitions answered.
+// The broker's error, which KafkaJS wraps: in what it gave up to retry, or in what several topics, partitions or groups answered.
 function protocolError(error) {
-  const inner = [error.cause, error.originalError, ...(error.errors || []), ...(error.partitions || []).map(p => p.error)]
+  const inner = [error.cause, error.originalError, ...(error.errors || []), ...[...(error.partitions || []), ...(error.groups || [])].map(p => p.error)]
   return error.code !== undefined && typeof error.code === 'number' ? error : inner.filter(Boolean).map(protocolError).find(Boolean)
 }
 

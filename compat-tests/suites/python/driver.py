@@ -5,15 +5,23 @@ import uuid
 from dataclasses import dataclass, field
 from functools import cached_property
 
+import mortal
 from checks import PATIENCE_S, check, equal, equal_lists, wait_until
 
 OFFSET_OUT_OF_RANGE = 1
 UNKNOWN_TOPIC_OR_PARTITION = 3
 MESSAGE_TOO_LARGE = 10
+OFFSET_METADATA_TOO_LARGE = 12
 INVALID_TOPIC_EXCEPTION = 17
+ILLEGAL_GENERATION = 22
+UNKNOWN_MEMBER_ID = 25
 TOPIC_ALREADY_EXISTS = 36
 INVALID_PARTITIONS = 37
 INVALID_CONFIG = 40
+NON_EMPTY_GROUP = 68
+GROUP_ID_NOT_FOUND = 69
+FENCED_INSTANCE_ID = 82
+GROUP_SUBSCRIBED_TO_TOPIC = 86
 
 # Where a config's value comes from.
 DYNAMIC_TOPIC_CONFIG = 1
@@ -99,12 +107,25 @@ class Driver:
                                 [offset or Refused]; acks 0 has no offsets; batch_max is a number of records
       reader(topic, partitions, start, committed, fetch_max, wait_ms)
                                 start: "earliest", "latest" or an offset; (offset, "earliest" or "latest") resets where out of range
+    and, with what `members` has:
+      groups()                  names
+      describe_group(group)     Group
+      delete_group(group)
+      offsets(group, topic)     {partition: Committed} where something is committed
+      commit(group, topic, {partition: Committed})              by no member of the group
+      alter_offsets(group, topic, {partition: Committed})       the same, as the client's admin does it
+      commit_as(group, topic, {partition: Committed}, member, generation)
+      delete_offsets(group, topic, partitions)
+      join(topic, group, reset, instance, strategy, session_ms) a Member whose client id is the group's name
     """
 
     # Scenario: why this client has no way to do it.
     lacks = {}
-    # What it cannot set or show, left out of scenarios that prove more: "timestamp", "null header", "binary header", "cluster id".
+    # What it cannot set or show, left out of scenarios that prove more: "timestamp", "null header", "binary header", "cluster id",
+    # "alter a group with members".
     cannot = set()
+    # What shares the partitions among members unless a scenario says otherwise.
+    strategy = "range"
     # Scenarios of this client alone.
     own = {}
 
@@ -117,7 +138,7 @@ class Driver:
         pass
 
     def new_name(self):
-        """A topic name that no other run uses."""
+        """A name of a topic or a group that no other run uses."""
         self._topics += 1
         return f"{self.name}-{self._run}-{self._topics}"
 
@@ -145,6 +166,14 @@ class Driver:
             if isinstance(outcome, Exception):
                 raise outcome
         return outcomes
+
+    def alter_offsets(self, group, topic, offsets):
+        """For clients whose admin has no other way."""
+        return self.commit(group, topic, offsets)
+
+    def mortal(self, topic, group):
+        """A member whose `kill()` leaves it no time to leave."""
+        return mortal.start(self, topic, group)
 
     def read_all(self, topic, **options):
         """Partition 0 from its beginning to its end, every offset once."""

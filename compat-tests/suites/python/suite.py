@@ -1,6 +1,6 @@
 """
 Drives a broker with a client: suite.py CLIENT BOOTSTRAP [ONLY], where CLIENT is a module of `drivers` and ONLY is
-`common`, `own`, or a part of the scenarios' names. ../SCENARIOS.md says what each proves.
+`common`, `groups` (a part of it), `own`, or a part of the scenarios' names. ../SCENARIOS.md says what each proves.
 """
 
 import importlib
@@ -9,15 +9,18 @@ import sys
 import time
 
 import admin
+import commits
 import fetch
 import fired
+import groups
 import offsets
 import produce
 from checks import check
 
-COMMON = produce.SCENARIOS | fetch.SCENARIOS | offsets.SCENARIOS | admin.SCENARIOS
+GROUPS = groups.SCENARIOS | commits.SCENARIOS
+COMMON = produce.SCENARIOS | fetch.SCENARIOS | offsets.SCENARIOS | admin.SCENARIOS | GROUPS
 # No scenario begins after this: a broker that answers nothing must not cost each its patience.
-LIMIT_S = 60
+LIMIT_S = 120
 
 
 def passes(name, scenario, driver, deadline):
@@ -40,8 +43,8 @@ def main(client, bootstrap, only=""):
     # What a client logs would drown the scenarios' lines.
     logging.disable(logging.CRITICAL)
     driver = importlib.import_module(f"drivers.{client}").Driver(bootstrap)
-    groups = {"common": COMMON, "own": fired.SCENARIOS | driver.own}
-    chosen = groups.get(only) or {name: run for g in groups.values() for name, run in g.items() if only in name}
+    parts = {"common": COMMON, "groups": GROUPS, "own": fired.SCENARIOS | driver.own}
+    chosen = parts.get(only) or {name: run for part in parts.values() for name, run in part.items() if only in name}
     deadline = time.monotonic() + LIMIT_S
     outcomes = [passes(name, run, driver, deadline) for name, run in chosen.items()]
     driver.close()

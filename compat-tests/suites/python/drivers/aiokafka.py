@@ -7,11 +7,16 @@ from contextlib import contextmanager
 import aiokafka
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic, RecordsToDelete
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import BrokerResponseError
+from aiokafka.coordinator.assignors.range import RangePartitionAssignor
+from aiokafka.coordinator.protocol import ConsumerProtocol
+from aiokafka.errors import BrokerResponseError, CommitFailedError
+from aiokafka.protocol.commit import OffsetCommitRequest
 
 import driver
+import members
 from checks import PATIENCE_S, now_ms
 from driver import Arrival, Refused
+from members import Committed
 
 
 @contextmanager
@@ -20,11 +25,29 @@ def refusing():
         yield
     except BrokerResponseError as error:
         raise Refused(error.errno, str(error)) from error
+    except CommitFailedError as error:
+        # It says no more than that the group does not take it.
+        raise Refused(error.__cause__.errno, str(error)) from error
 
 
 def refuse(code, text=""):
     if code:
         raise Refused(code, text)
+
+
+async def poll(consumer, seconds):
+    with refusing():
+        polled = await consumer.getmany(timeout_ms=int(seconds * 1000))
+    return [
+        Arrival(r.value, r.key, r.timestamp, list(r.headers), r.partition, r.offset, now_ms())
+        for records in polled.values()
+        for r in records
+    ]
+
+
+async def commit(consumer, topic, offsets):
+    with refusing():
+        await consumer.commit({aiokafka.TopicPartition(topic, p): tuple(c) for p, c in offsets.items()})
 
 
 class Reader(driver.Reader):
@@ -57,18 +80,57 @@ class Reader(driver.Reader):
         self.run(self.consumer.stop())
 
     def poll(self, seconds):
-        with refusing():
-            polled = self.run(self.consumer.getmany(timeout_ms=int(seconds * 1000)))
-        return [
-            Arrival(r.value, r.key, r.timestamp, list(r.headers), r.partition, r.offset, now_ms())
-            for records in polled.values()
-            for r in records
-        ]
+        return self.run(poll(self.consumer, seconds))
+
+
+class Member(members.Member, aiokafka.ConsumerRebalanceListener):
+    def __init__(self, run, bootstrap, topic, group, reset, instance, session_ms):
+        super().__init__()
+        self.run, self.topic = run, topic
+        self.run(self._start(bootstrap, group, reset, instance, session_ms))
+
+    async def _start(self, bootstrap, group, reset, instance, session_ms):
+        self.consumer = aiokafka.AIOKafkaConsumer(
+            bootstrap_servers=bootstrap,
+            group_id=group,
+            client_id=group,
+            group_instance_id=instance,
+            enable_auto_commit=False,
+            auto_offset_reset=reset,
+            partition_assignment_strategy=[RangePartitionAssignor],
+            session_timeout_ms=session_ms,
+            heartbeat_interval_ms=members.HEARTBEAT_MS,
+            metadata_max_age_ms=members.METADATA_MS,
+            fetch_max_wait_ms=100,
+        )
+        self.consumer.subscribe([self.topic], listener=self)
+        await self.consumer.start()
+
+    def on_partitions_assigned(self, assigned):
+        self.gave(p.partition for p in assigned)
+
+    def on_partitions_revoked(self, revoked):
+        self.took(p.partition for p in revoked)
+
+    def close(self):
+        self.run(self.consumer.stop())
+
+    def poll(self, seconds):
+        return self.run(poll(self.consumer, seconds))
+
+    def commit(self, offsets):
+        self.run(commit(self.consumer, self.topic, {p: Committed(offset) for p, offset in offsets.items()}))
 
 
 class Driver(driver.Driver):
     name = "aiokafka"
-    lacks = {"offset of the max timestamp": "aiokafka asks ListOffsets for times, the beginning and the end only"}
+    lacks = {
+        "offset of the max timestamp": "aiokafka asks ListOffsets for times, the beginning and the end only",
+        "a replaced static member is fenced": "aiokafka commits by OffsetCommit 3, which does not name the instance",
+        "a cooperative rebalance takes only what moves": "aiokafka has no cooperative assignor",
+        "group deleted only when empty": "aiokafka's admin deletes no groups",
+        "offsets of a group deleted": "aiokafka's admin deletes no offsets",
+    }
 
     def __init__(self, bootstrap):
         super().__init__(bootstrap)
@@ -180,3 +242,41 @@ class Driver(driver.Driver):
 
     def reader(self, topic, **options):
         return Reader(self.run, self.bootstrap, topic, **options)
+
+    def groups(self):
+        return {name for name, _ in self.run(self.admin.list_consumer_groups())}
+
+    def describe_group(self, group):
+        [answer] = self.run(self.admin.describe_consumer_groups([group]))
+        [(code, _, state, _, protocol, described)] = answer.groups
+        refuse(code)
+        return members.Group(state, protocol, [self._described(*member) for member in described])
+
+    def _described(self, member_id, client_id, host, metadata, assignment):
+        assigned = ConsumerProtocol.ASSIGNMENT.decode(assignment).partitions() if assignment else []
+        return members.Described(member_id, client_id, sorted(p.partition for p in assigned))
+
+    def offsets(self, group, topic):
+        found = self.run(self.admin.list_consumer_group_offsets(group))
+        return {p.partition: Committed(*committed) for p, committed in found.items() if p.topic == topic}
+
+    def commit(self, group, topic, offsets):
+        self.run(self._commit(group, topic, offsets))
+
+    async def _commit(self, group, topic, offsets):
+        async with aiokafka.AIOKafkaConsumer(
+            bootstrap_servers=self.bootstrap, group_id=group, enable_auto_commit=False
+        ) as consumer:
+            consumer.assign([aiokafka.TopicPartition(topic, p) for p in offsets])
+            await commit(consumer, topic, offsets)
+
+    def commit_as(self, group, topic, offsets, member, generation):
+        committed = [(topic, [(p, *c) for p, c in offsets.items()])]
+        request = OffsetCommitRequest(group, generation, member, -1, committed)
+        coordinator = self.run(self.admin.find_coordinator(group))
+        for _, partitions in self.run(self.admin._send_request(request, coordinator)).topics:
+            for _, code in partitions:
+                refuse(code)
+
+    def join(self, topic, group, reset="earliest", instance=None, strategy="range", session_ms=members.SESSION_MS):
+        return Member(self.run, self.bootstrap, topic, group, reset, instance, session_ms)

@@ -1,16 +1,20 @@
 """confluent-kafka, on librdkafka."""
 
+import logging
 import time
 from contextlib import contextmanager
 
 import confluent_kafka as ck
 from confluent_kafka import admin as ca
 
+import commits
 import driver
 import held
+import members
 import transactions
 from checks import PATIENCE_S, check, now_ms
 from driver import Arrival, Refused
+from members import Committed
 
 
 @contextmanager
@@ -19,6 +23,19 @@ def refusing():
         yield
     except ck.KafkaException as error:
         raise Refused(error.args[0].code(), error.args[0].str()) from error
+
+
+def poll(consumer, seconds):
+    messages = consumer.consume(1, seconds)
+    # What is there already, without waiting for more.
+    messages += consumer.consume(500, 0) if messages else []
+    for message in messages:
+        if message.error():
+            raise Refused(message.error().code(), message.error().str())
+    return [
+        Arrival(m.value(), m.key(), m.timestamp()[1], m.headers() or [], m.partition(), m.offset(), now_ms())
+        for m in messages
+    ]
 
 
 class Reader(driver.Reader):
@@ -52,21 +69,69 @@ class Reader(driver.Reader):
         return self.consumer.position(self.partitions)[0].offset
 
     def poll(self, seconds):
-        messages = self.consumer.consume(1, seconds)
-        # What is there already, without waiting for more.
-        messages += self.consumer.consume(500, 0) if messages else []
-        for message in messages:
-            if message.error():
-                raise Refused(message.error().code(), message.error().str())
-        return [
-            Arrival(m.value(), m.key(), m.timestamp()[1], m.headers() or [], m.partition(), m.offset(), now_ms())
-            for m in messages
-        ]
+        return poll(self.consumer, seconds)
+
+
+class Member(members.Member):
+    def __init__(self, bootstrap, topic, group, reset, instance, strategy, session_ms):
+        super().__init__()
+        config = {
+            "bootstrap.servers": bootstrap,
+            "group.id": group,
+            "client.id": group,
+            "enable.auto.commit": False,
+            "auto.offset.reset": reset,
+            "partition.assignment.strategy": strategy,
+            "session.timeout.ms": session_ms,
+            "heartbeat.interval.ms": members.HEARTBEAT_MS,
+            "topic.metadata.refresh.interval.ms": members.METADATA_MS,
+            "fetch.wait.max.ms": 100,
+        } | ({"group.instance.id": instance} if instance else {})
+        self.topic = topic
+        # Its own way to log knows no silence: to be fenced is told at every level.
+        self.consumer = ck.Consumer(config, logger=logging.getLogger())
+        self.consumer.subscribe(
+            [topic],
+            on_assign=lambda _, given: self.gave(p.partition for p in given),
+            on_revoke=lambda _, taken: self.took(p.partition for p in taken),
+        )
+
+    def close(self):
+        self.consumer.close()
+
+    def poll(self, seconds):
+        return poll(self.consumer, seconds)
+
+    def commit(self, offsets):
+        commit(self.consumer, self.topic, {p: Committed(offset) for p, offset in offsets.items()})
+
+    def commit_position(self):
+        with refusing():
+            self.consumer.commit(asynchronous=False)
+
+
+def partitions_of(topic, offsets):
+    return [ck.TopicPartition(topic, p, committed.offset, committed.metadata) for p, committed in offsets.items()]
+
+
+def refuse_each(partitions):
+    for partition in partitions:
+        if partition.error:
+            raise Refused(partition.error.code(), partition.error.str())
+
+
+def commit(consumer, topic, offsets):
+    with refusing():
+        refuse_each(consumer.commit(offsets=partitions_of(topic, offsets), asynchronous=False))
 
 
 class Driver(driver.Driver):
     name = "confluent"
-    own = held.SCENARIOS | transactions.SCENARIOS
+    own = held.SCENARIOS | commits.HELD | transactions.SCENARIOS
+    lacks = {
+        "a commit by no member is refused": "librdkafka commits as the member that it is, or as none",
+        "offsets of a group deleted": "confluent-kafka for Python has no DeleteConsumerGroupOffsets",
+    }
 
     def __init__(self, bootstrap):
         super().__init__(bootstrap)
@@ -164,3 +229,40 @@ class Driver(driver.Driver):
 
     def reader(self, topic, **options):
         return Reader(self.bootstrap, topic, **options)
+
+    def groups(self):
+        return {g.group_id for g in self._asked(self.admin.list_consumer_groups()).valid}
+
+    def describe_group(self, group):
+        found = self._asked(self.admin.describe_consumer_groups([group]))
+        described = [
+            members.Described(m.member_id, m.client_id, sorted(p.partition for p in m.assignment.topic_partitions))
+            for m in found.members
+        ]
+        return members.Group(found.state.name.capitalize(), found.partition_assignor, described)
+
+    def delete_group(self, group):
+        self._asked(self.admin.delete_consumer_groups([group]))
+
+    def offsets(self, group, topic):
+        found = self._asked(self.admin.list_consumer_group_offsets([ck.ConsumerGroupTopicPartitions(group)]))
+        refuse_each(found.topic_partitions)
+        return {
+            p.partition: Committed(p.offset, p.metadata or "")
+            for p in found.topic_partitions
+            if p.topic == topic and p.offset >= 0
+        }
+
+    def commit(self, group, topic, offsets):
+        consumer = ck.Consumer({"bootstrap.servers": self.bootstrap, "group.id": group, "enable.auto.commit": False})
+        try:
+            commit(consumer, topic, offsets)
+        finally:
+            consumer.close()
+
+    def alter_offsets(self, group, topic, offsets):
+        wanted = ck.ConsumerGroupTopicPartitions(group, partitions_of(topic, offsets))
+        refuse_each(self._asked(self.admin.alter_consumer_group_offsets([wanted])).topic_partitions)
+
+    def join(self, topic, group, reset="earliest", instance=None, strategy="range", session_ms=members.SESSION_MS):
+        return Member(self.bootstrap, topic, group, reset, instance, strategy, session_ms)

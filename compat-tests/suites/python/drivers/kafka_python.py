@@ -4,11 +4,18 @@ from contextlib import contextmanager
 
 import kafka
 from kafka.admin import ConfigResource, ConfigResourceType, OffsetSpec
+from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
+from kafka.coordinator.assignors.range import RangePartitionAssignor
 from kafka.errors import BrokerResponseError
+from kafka.structs import OffsetAndMetadata
 
 import driver
+import members
 from checks import PATIENCE_S, now_ms
 from driver import Arrival, Refused
+from members import Committed
+
+ASSIGNORS = {"range": RangePartitionAssignor, "cooperative-sticky": CooperativeStickyAssignor}
 
 
 @contextmanager
@@ -17,6 +24,27 @@ def refusing():
         yield
     except BrokerResponseError as error:
         raise Refused(error.errno, str(error)) from error
+
+
+def poll(consumer, seconds):
+    with refusing():
+        polled = consumer.poll(int(seconds * 1000))
+    return [
+        Arrival(r.value, r.key, r.timestamp, r.headers, r.partition, r.offset, now_ms())
+        for records in polled.values()
+        for r in records
+    ]
+
+
+def refuse_each(errors):
+    """The client's error classes, of which one is no error."""
+    for error in errors:
+        if error.errno:
+            raise Refused(error.errno, error.__name__)
+
+
+def offsets_of(topic, offsets):
+    return {kafka.TopicPartition(topic, p): OffsetAndMetadata(*committed, -1) for p, committed in offsets.items()}
 
 
 class Reader(driver.Reader):
@@ -44,13 +72,46 @@ class Reader(driver.Reader):
         self.consumer.close()
 
     def poll(self, seconds):
+        return poll(self.consumer, seconds)
+
+
+class Member(members.Member, kafka.ConsumerRebalanceListener):
+    def __init__(self, bootstrap, topic, group, reset, instance, strategy, session_ms):
+        super().__init__()
+        self.topic = topic
+        self.consumer = kafka.KafkaConsumer(
+            bootstrap_servers=bootstrap,
+            group_id=group,
+            client_id=group,
+            group_instance_id=instance,
+            enable_auto_commit=False,
+            auto_offset_reset=reset,
+            partition_assignment_strategy=[ASSIGNORS[strategy]],
+            session_timeout_ms=session_ms,
+            heartbeat_interval_ms=members.HEARTBEAT_MS,
+            metadata_max_age_ms=members.METADATA_MS,
+            fetch_max_wait_ms=100,
+        )
+        # Without a topic's metadata it assigns none of its partitions.
+        self.consumer.partitions_for_topic(topic)
+        self.consumer.subscribe([topic], listener=self)
+
+    def on_partitions_assigned(self, assigned):
+        self.gave(p.partition for p in assigned)
+
+    def on_partitions_revoked(self, revoked):
+        self.took(p.partition for p in revoked)
+
+    def close(self):
+        self.consumer.close()
+
+    def poll(self, seconds):
+        # kafka-python 3.0.12 may stay without partitions where a short poll ended while it joined.
+        return poll(self.consumer, max(seconds, 0.2))
+
+    def commit(self, offsets):
         with refusing():
-            polled = self.consumer.poll(int(seconds * 1000))
-        return [
-            Arrival(r.value, r.key, r.timestamp, r.headers, r.partition, r.offset, now_ms())
-            for records in polled.values()
-            for r in records
-        ]
+            self.consumer.commit(offsets_of(self.topic, {p: Committed(offset) for p, offset in offsets.items()}))
 
 
 class Driver(driver.Driver):
@@ -155,3 +216,58 @@ class Driver(driver.Driver):
 
     def reader(self, topic, **options):
         return Reader(self.bootstrap, topic, **options)
+
+    def groups(self):
+        return {g["group_id"] for g in self.admin.list_groups()}
+
+    def describe_group(self, group):
+        found = self.admin.describe_groups([group])[group]
+        described = [members.Described(m["member_id"], m["client_id"], self._assigned(m)) for m in found["members"]]
+        return members.Group(found["group_state"], found["protocol_data"], described)
+
+    def _assigned(self, member):
+        assignment = member["member_assignment"]
+        return sorted(p for topic in assignment["assigned_partitions"] for p in topic["partitions"]) if assignment else []
+
+    def delete_group(self, group):
+        answer = self.admin.delete_groups([group])[group]
+        if answer != "OK":
+            refuse_each([getattr(kafka.errors, answer)])
+
+    def offsets(self, group, topic):
+        with refusing():
+            found = self.admin.list_group_offsets(group)[group]
+        return {p.partition: Committed(o.offset, o.metadata) for p, o in found.items() if p.topic == topic}
+
+    def commit(self, group, topic, offsets):
+        consumer = kafka.KafkaConsumer(bootstrap_servers=self.bootstrap, group_id=group, enable_auto_commit=False)
+        try:
+            wanted = offsets_of(topic, offsets)
+            consumer.assign(wanted)
+            with refusing():
+                consumer.commit(wanted)
+        finally:
+            consumer.close()
+
+    def alter_offsets(self, group, topic, offsets):
+        refuse_each(self.admin.alter_group_offsets(group, offsets_of(topic, offsets)).values())
+
+    def commit_as(self, group, topic, offsets, member, generation):
+        # The admin's own request, with what it says of the member changed.
+        request = self.admin._alter_group_offsets_request(group, offsets_of(topic, offsets))
+        request.member_id, request.generation_id_or_member_epoch = member, generation
+
+        async def sent():
+            coordinator = await self.admin._find_coordinator_id(group)
+            return await self.admin._manager.send(request, node_id=coordinator)
+
+        answer = self.admin._manager.run(sent)
+        refuse_each(self.admin._alter_group_offsets_process_response(answer).values())
+
+    def delete_offsets(self, group, topic, partitions):
+        deleted = [kafka.TopicPartition(topic, p) for p in partitions]
+        with refusing():
+            refuse_each(self.admin.delete_group_offsets(group, deleted).values())
+
+    def join(self, topic, group, reset="earliest", instance=None, strategy="range", session_ms=members.SESSION_MS):
+        return Member(self.bootstrap, topic, group, reset, instance, strategy, session_ms)

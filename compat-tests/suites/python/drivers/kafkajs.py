@@ -9,9 +9,10 @@ import threading
 from pathlib import Path
 
 import driver
+import members
 from checks import PATIENCE_S, now_ms
 from driver import OFFSET_OUT_OF_RANGE, Arrival, Refused
-
+from members import Committed
 
 BRIDGE = Path(__file__).resolve().parents[2] / "node/bridge.js"
 
@@ -53,6 +54,21 @@ class Bridge:
         return answer["ok"]
 
 
+def arrivals(records):
+    return [
+        Arrival(
+            to_bytes(r["value"]),
+            to_bytes(r["key"]),
+            r["timestamp"],
+            [(name, to_bytes(value)) for name, value in r["headers"]],
+            r["partition"],
+            r["offset"],
+            now_ms(),
+        )
+        for r in records
+    ]
+
+
 class Reader(driver.Reader):
     def __init__(self, owner, topic, partitions=1, start="earliest", committed=False, fetch_max=1 << 20, wait_ms=100):
         self.owner, self.topic = owner, topic
@@ -75,25 +91,51 @@ class Reader(driver.Reader):
             return []
         for r in found:
             self.positions[r["partition"]] = r["offset"] + 1
-        return [
-            Arrival(
-                to_bytes(r["value"]),
-                to_bytes(r["key"]),
-                r["timestamp"],
-                [(name, to_bytes(value)) for name, value in r["headers"]],
-                r["partition"],
-                r["offset"],
-                now_ms(),
-            )
-            for r in found
-        ]
+        return arrivals(found)
+
+
+class Member(members.Member):
+    numbers = itertools.count()
+
+    def __init__(self, bridge, topic, group, reset, session_ms):
+        super().__init__()
+        self.bridge, self.number = bridge, next(self.numbers)
+        how = {"fromBeginning": reset == "earliest", "sessionMs": session_ms}
+        self._call("join", topic=topic, group=group, **how)
+
+    def _call(self, name, **args):
+        return self.bridge.call(name, member=self.number, **args)
+
+    def close(self):
+        self._call("leave")
+
+    def poll(self, seconds):
+        polled = self._call("poll", waitMs=int(seconds * 1000))
+        for event, partitions in polled["events"]:
+            {"gave": self.gave, "took": self.took}[event](partitions)
+        return arrivals(polled["records"])
+
+    def commit(self, offsets):
+        self._call("commit", offsets=list(offsets.items()))
+
+
+def told(offsets):
+    return [(partition, *committed) for partition, committed in offsets.items()]
 
 
 class Driver(driver.Driver):
     name = "kafkajs"
     # The client fails on a null header value before it sends it.
-    cannot = {"null header"}
-    lacks = {"offset of the max timestamp": "KafkaJS asks by ListOffsets 3 at most, KIP-734 needs 7"}
+    # It looks itself whether a group has members.
+    cannot = {"null header", "alter a group with members"}
+    lacks = {
+        "offset of the max timestamp": "KafkaJS asks by ListOffsets 3 at most, KIP-734 needs 7",
+        "a static member comes back without a rebalance": "KafkaJS has no static members",
+        "a replaced static member is fenced": "KafkaJS has no static members",
+        "a cooperative rebalance takes only what moves": "KafkaJS has no cooperative assigner",
+        "offsets of a group deleted": "KafkaJS has no OffsetDelete",
+    }
+    strategy = "RoundRobinAssigner"
 
     def __init__(self, bootstrap):
         super().__init__(bootstrap)
@@ -140,7 +182,7 @@ class Driver(driver.Driver):
     def produce(
         self, topic, records, codec="none", acks="all", idempotent=False, one_batch=False, batch_max=None, request_max=None
     ):
-        told = [
+        sent = [
             {
                 "key": to_text(r.key),
                 "value": to_text(r.value),
@@ -152,9 +194,36 @@ class Driver(driver.Driver):
         ]
         how = {"codec": codec, "acks": {"all": -1}.get(acks) or int(acks), "idempotent": idempotent}
         try:
-            return self.bridge.call("produce", topic=topic, records=told, batchMax=batch_max or len(told), **how)
+            return self.bridge.call("produce", topic=topic, records=sent, batchMax=batch_max or len(sent), **how)
         except Refused as error:
             return [error] * len(records)
 
     def reader(self, topic, **options):
         return Reader(self, topic, **options)
+
+    def groups(self):
+        return self.bridge.call("groups")
+
+    def describe_group(self, group):
+        state, protocol, described = self.bridge.call("describeGroup", group=group)
+        return members.Group(state, protocol, [members.Described(m, c, sorted(p)) for m, c, p in described])
+
+    def delete_group(self, group):
+        self.bridge.call("deleteGroup", group=group)
+
+    def offsets(self, group, topic):
+        found = self.bridge.call("offsets", group=group, topic=topic)
+        return {partition: Committed(*committed) for partition, *committed in found}
+
+    def commit(self, group, topic, offsets):
+        self.commit_as(group, topic, offsets, "", -1)
+
+    def commit_as(self, group, topic, offsets, member, generation):
+        how = {"member": member, "generation": generation}
+        self.bridge.call("commitAs", group=group, topic=topic, offsets=told(offsets), **how)
+
+    def alter_offsets(self, group, topic, offsets):
+        self.bridge.call("alterOffsets", group=group, topic=topic, offsets=told(offsets))
+
+    def join(self, topic, group, reset="earliest", instance=None, strategy="range", session_ms=members.SESSION_MS):
+        return Member(self.bridge, topic, group, reset, session_ms)

@@ -9,9 +9,11 @@ import threading
 from itertools import groupby
 
 import driver
+import members
 from checks import PATIENCE_S, check, now_ms
 from driver import Arrival, Refused
 from drivers import confluent
+from mortal import SESSION_MS
 
 BETWEEN_RECORDS = b"|~|"
 BEHIND_KEY = b"|:|"
@@ -21,32 +23,34 @@ ERRORS = {
 }
 
 
-def kcat(*args, stdin=b"", settings=()):
-    options = [option for name, value in settings for option in ("-X", f"{name}={value}")]
+def kcat(*args, stdin=b"", settings=None):
     # Not a pipe: of one that fills slowly, kcat 1.7.1 makes two records of one where a read ends within the delimiter.
     with tempfile.TemporaryFile() as file:
         file.write(stdin)
         file.seek(0)
-        return subprocess.run(["kcat", *args, *options], stdin=file, capture_output=True, timeout=2 * PATIENCE_S)
+        return subprocess.run(["kcat", *args, *options_of(settings or {})], stdin=file, capture_output=True, timeout=2 * PATIENCE_S)
 
 
-class Reader(driver.Reader):
-    def __init__(self, bootstrap, topic, partitions=1, start="earliest", committed=False, fetch_max=None, wait_ms=100):
-        start, reset = start if isinstance(start, tuple) else (start, "error")
-        args = ["-o", {"earliest": "beginning", "latest": "end"}.get(start, str(start))]
-        args += ["-p", "0"] if partitions == 1 else []
-        settings = {
-            "auto.offset.reset": reset,
-            "check.crcs": "true",
-            "fetch.wait.max.ms": wait_ms,
-            "isolation.level": "read_committed" if committed else "read_uncommitted",
-        } | ({"max.partition.fetch.bytes": fetch_max} if fetch_max else {})
-        args += [option for name, value in settings.items() for option in ("-X", f"{name}={value}")]
+def kcat_of_file(args, value, settings):
+    """One record from a file, whose value kcat does not look into: of a large one on standard input it now and then makes two."""
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(value)
+        file.flush()
+        command = ["kcat", *args, *options_of(settings or {}), file.name]
+        return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=2 * PATIENCE_S)
+
+
+def options_of(settings):
+    return [option for name, value in settings.items() for option in ("-X", f"{name}={value}")]
+
+
+class Process:
+    """A kcat that prints what it reads."""
+
+    def __init__(self, args, stderr):
         # Numbers first: they say how long the key and the value are, which may be any bytes.
-        args += ["-u", "-q", "-f", r"%p %o %T %K %S\n%k%s%h\n"]
-        self.process = subprocess.Popen(
-            ["kcat", "-C", "-b", bootstrap, "-t", topic, *args], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-        )
+        how = ["-u", "-f", r"%p %o %T %K %S\n%k%s%h\n"]
+        self.process = subprocess.Popen(["kcat", *how, *args], stdout=subprocess.PIPE, stderr=stderr)
         self.arrivals = queue.Queue()
         threading.Thread(target=self._parse, args=(self.process.stdout,), daemon=True).start()
 
@@ -73,6 +77,58 @@ class Reader(driver.Reader):
             return found
 
 
+class Reader(Process, driver.Reader):
+    def __init__(self, bootstrap, topic, partitions=1, start="earliest", committed=False, fetch_max=None, wait_ms=100):
+        start, reset = start if isinstance(start, tuple) else (start, "error")
+        args = ["-o", {"earliest": "beginning", "latest": "end"}.get(start, str(start))]
+        args += ["-p", "0"] if partitions == 1 else []
+        settings = {
+            "auto.offset.reset": reset,
+            "check.crcs": "true",
+            "fetch.wait.max.ms": wait_ms,
+            "isolation.level": "read_committed" if committed else "read_uncommitted",
+        } | ({"max.partition.fetch.bytes": fetch_max} if fetch_max else {})
+        args += options_of(settings)
+        super().__init__(["-C", "-q", "-b", bootstrap, "-t", topic, *args], subprocess.DEVNULL)
+
+
+class Member(Process, members.Member):
+    def __init__(self, bootstrap, topic, group, reset="earliest", instance=None, strategy="range", session_ms=members.SESSION_MS):
+        members.Member.__init__(self)
+        settings = {
+            "client.id": group,
+            "auto.offset.reset": reset,
+            "partition.assignment.strategy": strategy,
+            "session.timeout.ms": session_ms,
+            "heartbeat.interval.ms": members.HEARTBEAT_MS,
+            "topic.metadata.refresh.interval.ms": members.METADATA_MS,
+            "fetch.wait.max.ms": 100,
+        } | ({"group.instance.id": instance} if instance else {})
+        super().__init__(["-b", bootstrap, *options_of(settings), "-G", group, topic], subprocess.PIPE)
+        threading.Thread(target=self._follow, args=(self.process.stderr,), daemon=True).start()
+
+    def _follow(self, stderr):
+        """
+        Each rebalance is a line, by the strategy:
+          % Group G rebalanced (memberid M): assigned: topic [0], topic [1]
+          % Group G rebalanced: incremental assignment of 1 partition(s) (memberid M, COOPERATIVE rebalance protocol): topic [0]
+        """
+        for line in stderr:
+            if match := re.match(rb"% Group \S+ rebalanced.*: (?:incremental )?(assign|revoke)", line):
+                event = {b"assign": self.gave, b"revoke": self.took}[match[1]]
+                event(int(number) for number in re.findall(rb" \[(\d+)\]", line))
+
+    def commit(self, offsets):
+        """It commits what it has printed, at the latest when it leaves."""
+
+    def kill(self):
+        self.process.kill()
+
+    def close(self):
+        self.process.terminate()
+        self.process.wait(PATIENCE_S)
+
+
 class Driver(confluent.Driver):
     name = "kcat"
     cannot = {"timestamp", "binary header", "cluster id"}
@@ -90,14 +146,28 @@ class Driver(confluent.Driver):
                 "topic deleted and created again",
                 "configs described",
                 "config altered",
+                "group listed and described",
+                "group deleted only when empty",
+                "offsets of an empty group altered",
+                "offsets of a group deleted",
             ],
             "kcat administers nothing",
+        ),
+        **dict.fromkeys(
+            [
+                "a replaced static member is fenced",
+                "a commit's metadata comes back",
+                "a group without commits starts where its reset says",
+                "offsets committed without a subscription",
+                "a commit by no member is refused",
+            ],
+            "kcat commits what it has read, and is not told to",
         ),
     }
 
     def _metadata(self, *args):
         # By librdkafka's default, metadata of a topic would create it.
-        settings = {"allow.auto.create.topics": "false"}.items()
+        settings = {"allow.auto.create.topics": "false"}
         return json.loads(kcat("-L", "-J", "-b", self.bootstrap, *args, settings=settings).stdout)
 
     def topics(self):
@@ -149,8 +219,11 @@ class Driver(confluent.Driver):
             for name, value in headers:
                 args += ["-H", name if value is None else f"{name}={value.decode()}"]
             lines = [(b"" if no_key else r.key + BEHIND_KEY) + (r.value or b"") for r in group]
-            stdin = BETWEEN_RECORDS.join(lines)
-            done = kcat("-P", "-b", self.bootstrap, "-t", topic, *args, stdin=stdin, settings=settings.items())
+            args = ["-P", "-b", self.bootstrap, "-t", topic, *args]
+            if no_key and not no_value and len(lines) == 1:
+                done = kcat_of_file(args, lines[0], settings)
+            else:
+                done = kcat(*args, stdin=BETWEEN_RECORDS.join(lines), settings=settings)
             outcomes += self._outcomes(done.stderr.decode(), len(lines))
         return outcomes
 
@@ -162,3 +235,9 @@ class Driver(confluent.Driver):
 
     def reader(self, topic, **options):
         return Reader(self.bootstrap, topic, **options)
+
+    def join(self, topic, group, **options):
+        return Member(self.bootstrap, topic, group, **options)
+
+    def mortal(self, topic, group):
+        return self.join(topic, group, session_ms=SESSION_MS)

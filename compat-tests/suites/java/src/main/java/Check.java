@@ -1,3 +1,4 @@
+import java.time.Duration;
 import java.util.List;
 import java.util.Objects;
 import java.util.concurrent.Callable;
@@ -25,9 +26,13 @@ final class Check {
     }
 
     static void waitUntil(String what, Callable<Boolean> condition) throws Exception {
-        long deadline = System.nanoTime() + Cluster.PATIENCE.toNanos();
+        waitUntil(what, Cluster.PATIENCE, condition);
+    }
+
+    static void waitUntil(String what, Duration patience, Callable<Boolean> condition) throws Exception {
+        long deadline = System.nanoTime() + patience.toNanos();
         while (!condition.call()) {
-            that(System.nanoTime() < deadline, "not within " + Cluster.PATIENCE.toSeconds() + " s: " + what);
+            that(System.nanoTime() < deadline, "not within " + patience.toSeconds() + " s: " + what);
             Thread.sleep(20);
         }
     }

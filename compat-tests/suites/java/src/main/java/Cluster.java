@@ -7,9 +7,13 @@ import java.util.concurrent.Callable;
 import java.util.concurrent.ExecutionException;
 import java.util.stream.Collectors;
 import org.apache.kafka.clients.admin.Admin;
+import org.apache.kafka.clients.admin.ClassicGroupDescription;
 import org.apache.kafka.clients.admin.ConfigEntry;
+import org.apache.kafka.clients.admin.GroupListing;
 import org.apache.kafka.clients.admin.NewTopic;
 import org.apache.kafka.clients.admin.TopicDescription;
+import org.apache.kafka.clients.consumer.OffsetAndMetadata;
+import org.apache.kafka.common.ClassicGroupState;
 import org.apache.kafka.common.config.ConfigResource;
 import org.apache.kafka.common.errors.ApiException;
 import org.apache.kafka.common.errors.UnknownTopicOrPartitionException;
@@ -33,7 +37,7 @@ final class Cluster implements AutoCloseable {
                 "bootstrap.servers", bootstrap, "default.api.timeout.ms", patience, "request.timeout.ms", patience / 2));
     }
 
-    /** A topic name that no other run uses. */
+    /** A name of a topic or a group that no other run uses. */
     String newName() {
         topics += 1;
         return "java-" + run + "-" + topics;
@@ -111,6 +115,36 @@ final class Cluster implements AutoCloseable {
 
     Reader reader(String topic) {
         return reader(topic, 1, Map.of());
+    }
+
+    /** A member of a group; its client id is the group's name. */
+    Member join(String topic, String group, Map<String, Object> config) {
+        return new Member(bootstrap, topic, group, config);
+    }
+
+    Member join(String topic, String group) {
+        return join(topic, group, Map.of());
+    }
+
+    Set<String> groups() throws Exception {
+        return admin.listGroups().all().get().stream().map(GroupListing::groupId).collect(Collectors.toSet());
+    }
+
+    ClassicGroupDescription describeGroup(String group) throws Exception {
+        return admin.describeClassicGroups(List.of(group)).all().get().get(group);
+    }
+
+    /** The group once its last member is gone. */
+    ClassicGroupDescription emptied(String group) throws Exception {
+        Check.waitUntil(group + " is empty", () -> describeGroup(group).state() == ClassicGroupState.EMPTY);
+        return describeGroup(group);
+    }
+
+    /** What a group committed, by partition. */
+    Map<Integer, OffsetAndMetadata> committed(String group, String topic) throws Exception {
+        return admin.listConsumerGroupOffsets(group).partitionsToOffsetAndMetadata().get().entrySet().stream()
+                .filter(entry -> entry.getKey().topic().equals(topic))
+                .collect(Collectors.toMap(entry -> entry.getKey().partition(), Map.Entry::getValue));
     }
 
     List<Arrival> readAll(String topic, int partitions) {

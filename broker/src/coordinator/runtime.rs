@@ -2,7 +2,10 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicI64, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -29,6 +32,8 @@ use crate::{
 
 /// What is read of a partition at once while it is loaded.
 const LOAD_BYTES: usize = 1 << 20;
+/// Every sleep ends after this.
+const SLEEP_MS_MAX: i64 = 60_000;
 /// A partition that could not be loaded is tried again after this.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
@@ -126,8 +131,12 @@ pub struct Coordinator<S: Shard> {
     make: Box<dyn Fn() -> S + Send + Sync>,
     started: Instant,
     shards: Mutex<HashMap<PartitionKey, Arc<Place<S>>>>,
-    /// A deadline may have come nearer.
+    /// There is something to load, or a deadline came nearer.
     bell: Notify,
+    /// Partitions may be there that are not loaded.
+    look: AtomicBool,
+    /// The deadline that is waited for.
+    planned: AtomicI64,
 }
 
 impl<S: Shard> std::fmt::Debug for Coordinator<S> {
@@ -157,6 +166,8 @@ impl<S: Shard> Coordinator<S> {
             started: Instant::now(),
             shards: Mutex::new(HashMap::new()),
             bell: Notify::new(),
+            look: AtomicBool::new(true),
+            planned: AtomicI64::new(i64::MAX),
         })
     }
 
@@ -188,6 +199,7 @@ impl<S: Shard> Coordinator<S> {
         // It is loaded as soon as it is seen.
         match self.options.registry.get(key) {
             Some(Slot::Online(_)) => {
+                self.look.store(true, Relaxed);
                 self.bell.notify_one();
                 Err(CoordinatorError::Loading)
             }
@@ -214,13 +226,22 @@ impl<S: Shard> Coordinator<S> {
             let shard = shard.as_mut().ok_or(CoordinatorError::Loading)?;
             let now = self.now();
             let decided = decide(shard, now);
-            self.perform(&place, shard, decided, now)?
+            let performed = self.perform(&place, shard, decided, now);
+            self.tell_of_deadline(shard);
+            performed?
         };
-        self.bell.notify_one();
         if place.partition.committed(end).await {
             Ok(reply)
         } else {
             Err(CoordinatorError::NotCommitted)
+        }
+    }
+
+    /// A sleep that ends too late is cut short; most writes put a deadline off.
+    fn tell_of_deadline(&self, shard: &S) {
+        let planned = self.planned.load(Relaxed);
+        if shard.next_deadline().is_some_and(|next| next < planned) {
+            self.bell.notify_one();
         }
     }
 
@@ -286,8 +307,8 @@ impl<S: Shard> Coordinator<S> {
                 if let Err(error) = this.perform(&place, shard, more, now) {
                     error!(topic = this.options.topic, %error, "what follows a commit failed");
                 }
+                this.tell_of_deadline(shard);
             }
-            this.bell.notify_one();
         });
     }
 
@@ -295,22 +316,37 @@ impl<S: Shard> Coordinator<S> {
     pub async fn run(self: Arc<Self>, mut stopped: watch::Receiver<bool>) {
         let mut images = self.options.metadata.watch();
         let mut topics = names(&images.borrow_and_update());
+        let mut retry_at = None;
         loop {
-            let wait = self.follow().await;
-            let now = names(&images.borrow_and_update());
-            topics.retain(|id, _| !now.contains_key(id));
-            let gone: HashSet<String> = topics.into_values().collect();
-            if !gone.is_empty() {
-                self.on_topics_gone(&|name| gone.contains(name));
+            if self.look.swap(false, Relaxed) {
+                let wait = self.follow().await;
+                retry_at = wait.map(|wait| Instant::now() + wait);
+                let now = names(&images.borrow_and_update());
+                topics.retain(|id, _| !now.contains_key(id));
+                let gone: HashSet<String> = topics.into_values().collect();
+                if !gone.is_empty() {
+                    self.on_topics_gone(&|name| gone.contains(name));
+                }
+                topics = now;
             }
-            topics = now;
-            let next = self.on_deadlines().min(wait);
+            let next = self.on_deadlines();
+            let retry = retry_at.unwrap_or_else(|| Instant::now() + next);
             tokio::select! {
                 biased;
                 _ = stopped.wait_for(|stop| *stop) => return,
-                _ = images.changed() => {}
+                changed = images.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    self.look.store(true, Relaxed);
+                }
                 () = self.bell.notified() => {}
                 () = tokio::time::sleep(next) => {}
+                () = tokio::time::sleep_until(retry) => {
+                    if retry_at.is_some() {
+                        self.look.store(true, Relaxed);
+                    }
+                }
             }
         }
     }
@@ -336,8 +372,9 @@ impl<S: Shard> Coordinator<S> {
         }
     }
 
-    /// Loads partitions that are open and not loaded, and forgets those that are gone. Returns when to look again.
-    async fn follow(self: &Arc<Self>) -> Duration {
+    /// Loads partitions that are open and not loaded, and forgets those that are gone. Returns when to look again, where
+    /// some are not there yet.
+    async fn follow(self: &Arc<Self>) -> Option<Duration> {
         let topic = self.topic();
         let wanted: HashMap<PartitionKey, Arc<Partition>> = topic
             .into_iter()
@@ -375,11 +412,7 @@ impl<S: Shard> Coordinator<S> {
             };
             failed = tokio::task::spawn_blocking(load).await.unwrap_or(1) > 0;
         }
-        if is_all_there && !failed {
-            Duration::MAX
-        } else {
-            RETRY_AFTER
-        }
+        (!is_all_there || failed).then_some(RETRY_AFTER)
     }
 
     /// Replays a partition; false where it has to be tried again. Blocks on the disk.
@@ -428,6 +461,8 @@ impl<S: Shard> Coordinator<S> {
 
     /// Acts on deadlines that are over; returns how long there is none.
     fn on_deadlines(self: &Arc<Self>) -> Duration {
+        // Whatever is set from here on tells.
+        self.planned.store(i64::MAX, Relaxed);
         let places: Vec<_> = self.shards.lock().values().map(Arc::clone).collect();
         let mut next = i64::MAX;
         let now = self.now();
@@ -443,7 +478,8 @@ impl<S: Shard> Coordinator<S> {
             }
             next = next.min(shard.next_deadline().unwrap_or(i64::MAX));
         }
-        let left = next.saturating_sub(now.steady);
+        self.planned.store(next, Relaxed);
+        let left = next.saturating_sub(now.steady).min(SLEEP_MS_MAX);
         Duration::from_millis(u64::try_from(left).unwrap_or(0))
     }
 }

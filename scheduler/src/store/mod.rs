@@ -540,7 +540,8 @@ impl TimerStore {
         self.runs.retain(|run| !run.info.is_past(None));
         self.runs.extend(written);
         self.done = None;
-        self.fresh.clear();
+        // Its room, too: a partition that holds nothing more takes none.
+        self.fresh = Vec::new();
         self.fresh_first = None;
         self.memtable.clear();
         self.taken_out.clear();

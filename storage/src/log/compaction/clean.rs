@@ -16,7 +16,7 @@ use crate::{
     frame::{HoldFrame, Holds},
     log::{
         ReadError, ScanItem,
-        log::Log,
+        log::{Log, State},
         producer_state::Producers,
         segment::{SEGMENT_HEADER_LEN, Segment, SegmentHeader, file_name},
         segment_index::SegmentIndex,
@@ -358,7 +358,11 @@ impl Log {
             given_up: false,
         };
         for (segment, end) in group {
-            let mut scanner = scanner(segment, *end);
+            // The topic may be deleted: its folder goes.
+            if self.writer.lock().state != State::Open {
+                return Ok(None);
+            }
+            let mut scanner = scanner(segment);
             while let Some(unit) = scanner.next_unit() {
                 let unit = unit.map_err(|stop| unreadable(segment, &scanner, stop))?;
                 out.compacted.bytes_before += unit

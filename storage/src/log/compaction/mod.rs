@@ -30,7 +30,7 @@ pub(super) use self::swap::finish;
 use self::{clean::Cleaner, key_map::KeyMap, state::CleanState};
 use super::{
     error::ReadError,
-    log::{Log, State},
+    log::Log,
     scan::{ScanStop, Scanner},
     segment::{SEGMENT_HEADER_LEN, Segment},
 };
@@ -156,18 +156,14 @@ impl Log {
         closed
     }
 
-    /// One pass; `None` where there is nothing to do, or it was given up. Blocks on the disk.
+    /// One pass; `None` where there is nothing to do, or it was given up, as when retention takes what is compacted. One at a
+    /// time. Blocks on the disk.
     pub fn compact(
         &self,
         rules: &CompactionRules,
         now_ms: i64,
         around: &dyn Around,
     ) -> Result<Option<Compacted>, ReadError> {
-        // Retention, DeleteRecords and checkpoints wait: they speak of segments that change places.
-        let _one = self.checkpointing.lock();
-        if self.writer.lock().state != State::Open {
-            return Ok(None);
-        }
         let closed = self.closed(rules, now_ms);
         let clean_to = CleanState::read(&*self.disk, &self.dir).clean_to;
         let mut keys = KeyMap::new(rules.keys_max);
@@ -205,7 +201,9 @@ impl Log {
                 return Err(io::Error::other("the log is poisoned").into());
             }
             around.before_swap()?;
-            self.swap(&group, &written, rules.file_delete_delay_ms, now_ms)?;
+            if !self.swap(&group, &written, rules.file_delete_delay_ms, now_ms)? {
+                return Ok(None);
+            }
         }
         let state = CleanState {
             clean_to: map_end,
@@ -225,7 +223,7 @@ fn map_keys(
 ) -> Result<Option<Offset>, ReadError> {
     let mut map_end = clean_to;
     for (segment, end) in closed.iter().filter(|(_, end)| *end > clean_to) {
-        let mut scanner = scanner(segment, *end);
+        let mut scanner = scanner(segment);
         while let Some(unit) = scanner.next_unit() {
             let unit = unit.map_err(|stop| unreadable(segment, &scanner, stop))?;
             let bytes = unit.frames.iter().map(|frame| frame.bytes.len()).sum();
@@ -279,7 +277,7 @@ fn groups(closed: Vec<Closed>, rules: &CompactionRules) -> Vec<Vec<Closed>> {
     groups
 }
 
-fn scanner(segment: &Segment, _end: Offset) -> Scanner {
+fn scanner(segment: &Segment) -> Scanner {
     let size = segment.index.read().size;
     let from = SEGMENT_HEADER_LEN as u64;
     Scanner::new(Arc::clone(&segment.file), from, size, segment.first_offset)

@@ -14,21 +14,29 @@ use super::{
 use crate::{
     disk::Disk,
     log::{
-        log::Log,
+        log::{Log, State},
         segment::{Segment, file_name},
     },
     units::Offset,
 };
 
 impl Log {
-    /// From here on a start finishes what was begun.
+    /// From here on a start finishes what was begun. False where the log was closed, or lost one of the segments, meanwhile.
     pub(super) fn swap(
         &self,
         group: &[Closed],
         cleaned: &Arc<Segment>,
         delay_ms: i64,
         now_ms: i64,
-    ) -> io::Result<()> {
+    ) -> io::Result<bool> {
+        // Retention, DeleteRecords and checkpoints wait: they speak of segments that change places.
+        let _one = self.checkpointing.lock();
+        let is_open = self.writer.lock().state == State::Open;
+        let segments = Arc::clone(&self.segments.read());
+        let is_there = |(s, _): &Closed| segments.iter().any(|there| Arc::ptr_eq(there, s));
+        if !is_open || !group.iter().all(is_there) {
+            return Ok(false);
+        }
         let others = group.iter().skip(1).map(|(s, _)| s.first_offset.0);
         let mut state = CleanState::read(&*self.disk, &self.dir);
         state.swap = Some(Swap {
@@ -45,7 +53,8 @@ impl Log {
         self.replace(group, cleaned);
         self.condemn(&gone, delay_ms, now_ms)?;
         state.swap = None;
-        state.write(&*self.disk, &self.dir)
+        state.write(&*self.disk, &self.dir)?;
+        Ok(true)
     }
 
     /// Readers that have the old ones open keep their bytes.

@@ -300,9 +300,8 @@ fn len(path: &Path) -> u64 {
 #[tokio::test]
 async fn what_is_not_done_yet_is_refused() {
     let case = Case::start("refused", &[]).await;
-    case.set(&[("cleanup.policy", "delete")]).await;
+    case.set(&[("cleanup.policy", "compact,delete")]).await;
     for (key, value) in [
-        ("cleanup.policy", "compact"),
         ("unclean.leader.election.enable", "true"),
         ("remote.storage.enable", "true"),
     ] {

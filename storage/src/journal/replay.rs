@@ -279,7 +279,7 @@ impl Segments<'_> {
         let is_same = header.topic_id == name.topic_id
             && header.partition == name.partition
             && header.first_offset == name.first_offset
-            && !header.is_rewritten;
+            && header.rewritten == 0;
         Ok(is_same.then_some((path, file)))
     }
 

@@ -85,7 +85,7 @@ pub(super) fn recover(options: &LogOptions) -> Result<(Recovered, RecoveryReport
             created_ms: options.now_ms,
             topic_id: options.topic_id,
             partition: options.partition,
-            is_rewritten: false,
+            rewritten: 0,
         };
         let segment = create_segment(disk, &options.dir, header).map_err(io_at(&options.dir))?;
         files.push(segment_file(&segment));
@@ -180,7 +180,7 @@ fn segment_file(segment: &Segment) -> SegmentFile {
             created_ms: segment.created_ms,
             topic_id: uuid::Uuid::nil(),
             partition: 0,
-            is_rewritten: false,
+            rewritten: 0,
         },
         path: segment.path.clone(),
         file: Arc::clone(&segment.file),

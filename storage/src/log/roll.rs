@@ -55,7 +55,7 @@ impl Log {
             return Err(AppendError::Poisoned);
         }
         let header = SegmentHeader {
-            is_rewritten: false,
+            rewritten: 0,
             first_offset: writer.next_offset,
             created_ms: now_ms,
             topic_id: self.topic_id,

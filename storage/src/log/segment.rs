@@ -3,7 +3,7 @@
 //! ```text
 //!  0  magic         8 bytes  "CRNOS1\0\0"
 //!  8  version       u32      1
-//! 12  rewritten     u32      1 where compaction wrote it, else 0
+//! 12  rewritten     u32      how often compaction wrote it anew
 //! 16  first offset  i64
 //! 24  created       i64      milliseconds since the epoch
 //! 32  topic id      16 bytes
@@ -41,8 +41,8 @@ pub struct SegmentHeader {
     pub topic_id: TopicId,
     /// The partition.
     pub partition: i32,
-    /// Compaction wrote it: what the journal says of its bytes is of another file of that name.
-    pub is_rewritten: bool,
+    /// How often compaction wrote it anew. What the journal says of its bytes is of the first file of that name.
+    pub rewritten: u32,
 }
 
 impl SegmentHeader {
@@ -53,7 +53,7 @@ impl SegmentHeader {
         let mut b = &mut *covered;
         b.put_slice(MAGIC);
         b.put_u32(VERSION);
-        b.put_u32(self.is_rewritten.into());
+        b.put_u32(self.rewritten);
         b.put_i64(self.first_offset.0);
         b.put_i64(self.created_ms);
         b.put_slice(self.topic_id.as_bytes());
@@ -80,7 +80,7 @@ impl SegmentHeader {
         if crc.get_u32() != crc32c::crc32c(covered) {
             return Err("the header's checksum does not fit".into());
         }
-        let is_rewritten = b.get_u32() != 0;
+        let rewritten = b.get_u32();
         let first_offset = Offset(b.get_i64());
         let created_ms = b.get_i64();
         let mut id = [0; 16];
@@ -91,7 +91,7 @@ impl SegmentHeader {
             created_ms,
             topic_id,
             partition: b.get_i32(),
-            is_rewritten,
+            rewritten,
         })
     }
 }
@@ -148,7 +148,7 @@ mod tests {
     #[test]
     fn a_header_reads_back_and_any_flipped_bit_is_noticed() {
         let header = SegmentHeader {
-            is_rewritten: false,
+            rewritten: 0,
             first_offset: Offset(77),
             created_ms: 5,
             topic_id: TopicId::from_u128(9),

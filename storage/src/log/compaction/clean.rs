@@ -241,6 +241,13 @@ fn empty_hold(header: &BatchHeader, following: &[&BatchView]) -> io::Result<Batc
     BatchView::parse(build_batch(head, &body)).map_err(io::Error::other)
 }
 
+/// What a segment file says of itself.
+pub(super) fn header_of(file: &dyn DiskFile) -> io::Result<SegmentHeader> {
+    let mut bytes = [0; SEGMENT_HEADER_LEN];
+    file.read_exact_at(&mut bytes, 0)?;
+    SegmentHeader::parse(&bytes).map_err(io::Error::other)
+}
+
 /// A segment that is being written.
 pub(super) struct Output<'a> {
     file: Arc<dyn DiskFile>,
@@ -342,7 +349,7 @@ impl Log {
             created_ms: first.created_ms,
             topic_id: self.topic_id,
             partition: self.partition,
-            is_rewritten: true,
+            rewritten: header_of(&*first.file)?.rewritten.saturating_add(1),
         };
         file.write_all_at(&mut [IoSlice::new(&header.encode())], 0)?;
         let mut out = Output {

@@ -30,6 +30,8 @@ pub(super) struct Swap {
     pub(super) first: i64,
     /// The first offsets of the others: they go.
     pub(super) others: Vec<i64>,
+    /// What the header of the new one says: by that it is told from the old one.
+    pub(super) rewritten: u32,
 }
 
 #[derive(Serialize, Deserialize)]

@@ -8,11 +8,11 @@ use std::{
 
 use super::{
     Closed,
-    clean::CLEANED,
+    clean::{CLEANED, header_of},
     state::{CleanState, Swap},
 };
 use crate::{
-    disk::Disk,
+    disk::{Disk, OpenMode},
     log::{
         log::{Log, State},
         segment::{Segment, file_name},
@@ -42,6 +42,7 @@ impl Log {
         state.swap = Some(Swap {
             first: cleaned.first_offset.0,
             others: others.collect(),
+            rewritten: header_of(&*cleaned.file)?.rewritten,
         });
         state.write(&*self.disk, &self.dir)?;
         let folder = self.dir.join("segments");
@@ -86,10 +87,17 @@ pub(in crate::log) fn finish(disk: &dyn Disk, dir: &Path) -> io::Result<()> {
     if let Some(swap) = state.swap.take() {
         let first = Offset(swap.first);
         let cleaned = cleaned_path(&folder, first);
+        let new = folder.join(file_name(first));
         if disk.exists(&cleaned) {
-            disk.rename(&cleaned, &folder.join(file_name(first)))?;
+            disk.rename(&cleaned, &new)?;
+            disk.sync_dir(&folder)?;
         }
-        for other in swap.others {
+        // Where the old one is still there, the others are needed.
+        let is_new = disk.exists(&new) && {
+            let file = disk.open(&new, OpenMode::ReadWrite)?;
+            header_of(&*file).is_ok_and(|header| header.rewritten == swap.rewritten)
+        };
+        for other in swap.others.into_iter().filter(|_| is_new) {
             let path = folder.join(file_name(Offset(other)));
             if disk.exists(&path) {
                 disk.remove_file(&path)?;

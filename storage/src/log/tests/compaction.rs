@@ -486,7 +486,7 @@ fn a_compacted_segment_says_that_it_is_one() {
     let mut bytes = [0; crate::log::SEGMENT_HEADER_LEN];
     DiskFile::read_exact_at(&*file, &mut bytes, 0).unwrap();
     let header = crate::log::SegmentHeader::parse(&bytes).unwrap();
-    assert!(header.is_rewritten);
+    assert_eq!(header.rewritten, 1);
 }
 
 #[derive(Clone, Debug)]

@@ -93,7 +93,7 @@ impl CancelFrame {
         }))
     }
 
-    /// The body; the caller puts it behind a header with [`ATTR_HIDDEN`].
+    /// The body; the caller puts it behind a header with [`crate::batch::ATTR_HIDDEN`].
     pub fn encode(&self) -> Bytes {
         let mut body = Vec::new();
         let has_due = self.entries.iter().all(|entry| entry.due.is_some());

@@ -5,6 +5,7 @@
 
 pub mod batch;
 pub mod checkpoint;
+pub mod control;
 pub mod data_dir;
 pub mod disk;
 pub mod frame;

@@ -6,7 +6,7 @@ use bytes::{Buf, BufMut, Bytes};
 
 use super::{FrameError, HOLD_VERSION, KIND_HOLD, alone, kind, narrow, put_kind};
 use crate::{
-    batch::{ATTR_HIDDEN, BatchHeader, BatchView, seal_header},
+    batch::{ATTR_HIDDEN, ATTR_TRANSACTIONAL, BatchHeader, BatchView, seal_header},
     record::{Record, RecordIter, RecordRef},
     units::{DueTime, Offset, ScheduleId, TimestampMs},
 };
@@ -285,7 +285,7 @@ impl Holds {
         let body = self.body(ID_BASE_OWN, following);
         let header = BatchHeader {
             base_offset: 0,
-            attributes: ATTR_HIDDEN,
+            attributes: ATTR_HIDDEN | (original.attributes & ATTR_TRANSACTIONAL),
             records_count: i32::try_from(self.entries.len()).unwrap_or(i32::MAX),
             ..*original
         };

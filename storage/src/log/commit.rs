@@ -147,7 +147,7 @@ impl Log {
         }
         if let Some(mark) = reached {
             *self.committed.write() = mark;
-            self.publish(&writer);
+            self.publish(&mut writer);
         }
         // Only the request itself makes way for the next: else every checkpoint would add one that renews itself for ever.
         if request != 0 && writer.sync_asked == request {
@@ -169,17 +169,15 @@ impl Log {
     }
 
     /// Tells the offsets; called with the writer's mutex held, so that they never go back.
-    pub(super) fn publish(&self, writer: &Writer) {
+    pub(super) fn publish(&self, writer: &mut Writer) {
         let committed = self.committed();
-        let offsets = Offsets {
-            log_start: writer.log_start,
-            // DeleteRecords may move the start past the last visible record.
-            visible_end: committed.visible_end.max(writer.log_start),
-            high_watermark: committed.high_watermark,
-            log_end: writer.next_offset,
-            poisoned: matches!(writer.state, State::Poisoned(_)),
-        };
-        offsets.check();
+        let transactions = &mut writer.producers.transactions;
+        transactions.committed_to(committed.high_watermark);
+        let unstable = transactions.first_unstable();
+        *self.unstable.write() = unstable;
+        let is_poisoned = matches!(writer.state, State::Poisoned(_));
+        let (start, end) = (writer.log_start, writer.next_offset);
+        let offsets = Offsets::told(&committed, unstable, start, end, is_poisoned);
         let commits = |old: &Offsets| {
             old.high_watermark != offsets.high_watermark
                 || old.poisoned != offsets.poisoned

@@ -29,6 +29,20 @@ pub enum AppendError {
         /// What it has.
         current: i16,
     },
+    /// A batch of a transaction that nobody vouches for, or one outside the producer's open transaction.
+    #[error("producer {producer_id} is in another state of its transaction")]
+    InvalidTxnState {
+        /// Who.
+        producer_id: i64,
+    },
+    /// A marker of a coordinator that was deposed.
+    #[error("the transaction's coordinator has epoch {current}, {epoch} is older")]
+    CoordinatorFenced {
+        /// What the marker has.
+        epoch: i32,
+        /// What an earlier one had.
+        current: i32,
+    },
     /// No room on the disk; appends work again when there is.
     #[error("no space left on the disk")]
     StorageFull,

@@ -24,10 +24,12 @@ use super::{
     room,
     segment::{SEGMENT_HEADER_LEN, Segment},
     syncer::Syncer,
-    unit::{Appended, Unit},
+    transactions::{Began, Guard},
+    unit::{Appended, Origin, Unit},
 };
 use crate::{
     batch::{BatchHeader, HEADER_LEN},
+    control::Marker,
     disk::Disk,
     units::{LeaderEpoch, Offset, TopicId},
 };
@@ -72,6 +74,9 @@ pub struct Log {
     pub(super) uncheckpointed: AtomicU64,
     pub(super) segments: RwLock<Arc<Vec<Arc<Segment>>>>,
     pub(super) committed: RwLock<Committed>,
+    /// Where the first transaction that is not decided begins. Set before what it wrote is committed, taken back after its
+    /// marker is: read after `committed`.
+    pub(super) unstable: RwLock<Option<Began>>,
     pub(super) offsets: watch::Sender<Offsets>,
 }
 
@@ -149,14 +154,8 @@ impl Log {
             segment: active.first_offset,
             position: active.index.read().size,
         };
-        let offsets = Offsets {
-            log_start,
-            visible_end,
-            high_watermark: next_offset,
-            log_end: next_offset,
-            poisoned: false,
-        };
-        offsets.check();
+        let unstable = producers.transactions.first_unstable();
+        let offsets = Offsets::told(&committed, unstable, log_start, next_offset, false);
         let has_batches = active.index.read().size > SEGMENT_HEADER_LEN as u64;
         let writer = Writer {
             log_start,
@@ -194,6 +193,7 @@ impl Log {
             uncheckpointed: AtomicU64::new(report.scanned_bytes),
             segments: RwLock::new(Arc::new(segments)),
             committed: RwLock::new(committed),
+            unstable: RwLock::new(unstable),
             offsets: watch::Sender::new(offsets),
         });
         Ok((log, report))
@@ -205,6 +205,17 @@ impl Log {
         unit: Unit,
         epoch: LeaderEpoch,
         now_ms: i64,
+    ) -> Result<Appended, AppendError> {
+        self.append_as(unit, epoch, now_ms, Origin::CLIENT)
+    }
+
+    /// The same, checked as this origin asks for.
+    pub fn append_as(
+        &self,
+        unit: Unit,
+        epoch: LeaderEpoch,
+        now_ms: i64,
+        origin: Origin,
     ) -> Result<Appended, AppendError> {
         let mut writer = self.writer.lock();
         let config = *self.config.read();
@@ -220,7 +231,7 @@ impl Log {
             base_offset,
             next_offset,
             timestamp,
-        } = writer.producers.judge(&first)?
+        } = writer.producers.judge(&first, origin)?
         {
             return Ok(Appended::Duplicate {
                 base_offset,
@@ -230,16 +241,28 @@ impl Log {
         }
         let base = writer.next_offset;
         let len = unit.len_bytes() as u64;
+        let mut began = None;
         let written = self
             .roll_if_due(&mut writer, &unit, &config, now_ms)
             .and_then(|()| {
                 room::make(&mut writer, len, u64::from(config.segment_bytes));
+                began = Some(Began {
+                    offset: base,
+                    visible_before: writer.visible_end,
+                    segment: writer.active.first_offset,
+                    position: writer.active.index.read().size,
+                    holds: first.is_hidden() && first.records_count > 0,
+                });
                 self.write(&mut writer, unit, base, epoch, config.index_interval_bytes)
             });
         self.tell_of_room(&mut writer, &written);
         written?;
         self.uncheckpointed.fetch_add(len, Relaxed);
-        writer.producers.record(&first, base, now_ms);
+        match (origin, began) {
+            (Origin::Marker(marker), _) => writer.ended(&first, marker, base, now_ms),
+            (_, Some(began)) => writer.producers.record(&first, began, now_ms),
+            (_, None) => {}
+        }
         writer.epochs.saw(epoch, base);
         writer.next_offset = base.plus(i64::from(first.last_offset_delta) + 1);
         writer.active_since_ms.get_or_insert(now_ms);
@@ -270,9 +293,10 @@ impl Log {
         if policy == FlushPolicy::Ack || !writer.marks.is_empty() {
             writer.marks.push_back(mark);
         } else {
+            *self.unstable.write() = writer.producers.transactions.first_unstable();
             *self.committed.write() = mark;
         }
-        self.publish(&writer);
+        self.publish(&mut writer);
         self.ask_for_sync(&mut writer, policy);
         Ok(appended)
     }
@@ -320,8 +344,22 @@ impl Log {
 
     /// Whether a batch with this header was appended before: an append of it would be answered as a duplicate.
     pub fn has(&self, header: &BatchHeader) -> bool {
-        let verdict = self.writer.lock().producers.judge(header);
+        let verdict = self.writer.lock().producers.judge(header, Origin::CLIENT);
         matches!(verdict, Ok(Verdict::Duplicate { .. }))
+    }
+
+    /// What a producer's first batch of a transaction takes along, once its coordinator knows of the transaction; asked for
+    /// before the coordinator is. `None` where one is open here.
+    pub fn guard(&self, producer_id: i64, epoch_per_transaction: bool) -> Option<Guard> {
+        let mut writer = self.writer.lock();
+        let transactions = &mut writer.producers.transactions;
+        transactions.guard(producer_id, epoch_per_transaction)
+    }
+
+    /// The coordinator does not know of the transaction.
+    pub fn unguard(&self, producer_id: i64) {
+        let mut writer = self.writer.lock();
+        writer.producers.transactions.unguard(producer_id);
     }
 
     /// Why nothing is acked any more.
@@ -365,6 +403,21 @@ impl Log {
 
     pub(super) fn committed(&self) -> Committed {
         *self.committed.read()
+    }
+
+    /// The same, up to the first transaction that is not decided.
+    pub(super) fn stable(&self) -> Committed {
+        let committed = self.committed();
+        let unstable = *self.unstable.read();
+        match unstable {
+            Some(began) if began.offset < committed.high_watermark => Committed {
+                high_watermark: began.offset,
+                visible_end: began.visible_before.max(self.offsets().log_start),
+                segment: began.segment,
+                position: began.position,
+            },
+            _ => committed,
+        }
     }
 
     /// The segments that may have offsets of `from` or more.
@@ -423,7 +476,8 @@ impl Log {
         }
         let mut index = writer.active.index.write();
         for (i, frame) in unit.frames.iter().enumerate() {
-            index.push(&frame.header, index_interval_bytes, i == 0);
+            let arms = writer.producers.arms(&frame.header);
+            index.push(&frame.header, index_interval_bytes, i == 0, arms);
         }
         // A unit that hides its last records ends the segment's offsets where its HOLD says.
         let visible_end = index.visible_end();
@@ -432,6 +486,16 @@ impl Log {
             writer.visible_end = writer.visible_end.max(visible_end);
         }
         Ok(())
+    }
+}
+
+impl Writer {
+    /// Takes in a marker that was appended at `at`.
+    fn ended(&mut self, header: &BatchHeader, marker: Marker, at: Offset, now_ms: i64) {
+        let ended = self.producers.record_marker(header, marker, at, now_ms);
+        if let Some(ended) = ended.filter(|ended| ended.aborted) {
+            self.active.index.write().aborted.push(ended.into());
+        }
     }
 }
 

@@ -11,7 +11,8 @@
 //! meta/producers.snapshot        producer state at the checkpoint                            derived
 //! ```
 //! One writer at a time (a mutex held for one `pwritev`), any number of readers that never wait for it. What is durable is
-//! told by a `watch` of [`Offsets`]: `log_start <= visible_end <= high_watermark <= log_end`.
+//! told by a `watch` of [`Offsets`]: `log_start <= visible_end <= high_watermark <= log_end`. What a transaction wrote is not
+//! decided before its marker: those who read what is committed stop at the first open one ([`ReadUpTo::Stable`]).
 
 mod checkpoint_file;
 mod checkpointing;
@@ -42,6 +43,7 @@ mod stored_hold;
 mod syncer;
 #[cfg(test)]
 mod tests;
+mod transactions;
 mod unit;
 
 pub use compaction::{Around, Compacted, CompactionRules, Dirt};
@@ -60,4 +62,5 @@ pub(crate) use segment::file_name as segment_file_name;
 pub use segment::{SEGMENT_HEADER_LEN, SegmentHeader};
 pub use stored_hold::{HoldReadError, StoredHold};
 pub use syncer::{OnSync, Synced, Syncer, SyncerOptions};
-pub use unit::{Appended, Frame, Unit};
+pub use transactions::{AbortedTransaction, Guard};
+pub use unit::{Appended, Frame, Origin, Unit};

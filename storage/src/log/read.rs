@@ -12,6 +12,7 @@ use super::{
     error::ReadError,
     log::{Committed, Log},
     segment::Segment,
+    transactions::AbortedTransaction,
 };
 use crate::{
     batch::{BatchHeader, BatchView, HEADER_LEN},
@@ -24,6 +25,8 @@ use crate::{
 pub enum ReadUpTo {
     /// A consumer: what is committed, without hidden frames.
     Visible,
+    /// The same, up to the first transaction that is not decided.
+    Stable,
     /// The broker itself, or a replica: everything that is committed.
     All,
 }
@@ -112,6 +115,8 @@ pub struct ReadResult {
     pub first_offset: Option<Offset>,
     /// Bytes in all chunks.
     pub bytes: usize,
+    /// The offsets of what is in them lie below this.
+    pub end: Offset,
 }
 
 impl Log {
@@ -131,9 +136,12 @@ impl Log {
                 log_end: offsets.log_end,
             });
         }
-        let committed = self.committed();
+        let committed = match upto {
+            ReadUpTo::Stable => self.stable(),
+            ReadUpTo::Visible | ReadUpTo::All => self.committed(),
+        };
         let nothing_new = match upto {
-            ReadUpTo::Visible => from >= committed.visible_end,
+            ReadUpTo::Stable | ReadUpTo::Visible => from >= committed.visible_end,
             ReadUpTo::All => from >= committed.high_watermark,
         };
         if nothing_new {
@@ -150,6 +158,25 @@ impl Log {
             }
         }
         Ok(ReadResult::default())
+    }
+
+    /// Aborted transactions that have something in `[from, end)`, in the order of their beginnings.
+    pub fn aborted_transactions(&self, from: Offset, end: Offset) -> Vec<AbortedTransaction> {
+        let mut found = Vec::new();
+        'all: for segment in &self.segments_from(from) {
+            let index = segment.index.read();
+            for aborted in &index.aborted {
+                if aborted.marker >= from && aborted.first_offset < end {
+                    found.push(*aborted);
+                }
+                // Whatever ends behind it began behind it, too.
+                if aborted.last_stable >= end {
+                    break 'all;
+                }
+            }
+        }
+        found.sort_by_key(|aborted| aborted.first_offset);
+        found
     }
 
     /// The frame whose offsets cover `offset`, of any kind; the HOLD where a unit's frames share it.
@@ -346,7 +373,7 @@ fn find(
 ) -> Result<Option<(u64, BatchHeader)>, ReadError> {
     let mut position = segment.index.read().position_for_offset(from);
     loop {
-        if upto == ReadUpTo::Visible {
+        if upto != ReadUpTo::All {
             position = segment.index.read().skip_hidden(position);
         }
         if position >= limit {
@@ -396,7 +423,7 @@ fn slices(
     let mut position = from;
     while left > 0 && position < limit {
         let end = match upto {
-            ReadUpTo::Visible => index.visible_until(position, limit),
+            ReadUpTo::Stable | ReadUpTo::Visible => index.visible_until(position, limit),
             ReadUpTo::All => limit,
         };
         let len = usize::try_from(end - position)
@@ -413,10 +440,11 @@ fn slices(
             left -= len;
         }
         position = match upto {
-            ReadUpTo::Visible => index.skip_hidden(end),
+            ReadUpTo::Stable | ReadUpTo::Visible => index.skip_hidden(end),
             ReadUpTo::All => end,
         };
     }
+    result.end = index.offset_behind(position);
     result
 }
 

@@ -30,9 +30,11 @@ use super::{
     scan::{ScanStop, Scanner, has_lost_sector, valid_batch_after},
     segment::{SEGMENT_HEADER_LEN, Segment, SegmentHeader, first_offset_of},
     segment_index::SegmentIndex,
+    transactions::{AbortedTransaction, Began},
 };
 use crate::{
     batch::{BatchView, HEADER_LEN},
+    control::Marker,
     disk::{Disk, DiskFile, OpenMode, read_all},
     units::{LeaderEpoch, Offset},
 };
@@ -417,11 +419,29 @@ fn scan(
     while let Some(unit) = scanner.next_unit() {
         match unit {
             Ok(unit) => {
+                let began = Began {
+                    offset: unit
+                        .frames
+                        .first()
+                        .map_or(Offset(0), |f| Offset(f.header.base_offset)),
+                    visible_before: index
+                        .visible_end()
+                        .map_or(recovered.visible_end, |end| end.max(recovered.visible_end)),
+                    segment: file.header.first_offset,
+                    position: index.size,
+                    holds: false,
+                };
                 for (i, frame) in unit.frames.iter().enumerate() {
-                    index.push(&frame.header, options.config.index_interval_bytes, i == 0);
+                    let arms = recovered.producers.arms(&frame.header);
+                    index.push(
+                        &frame.header,
+                        options.config.index_interval_bytes,
+                        i == 0,
+                        arms,
+                    );
                 }
                 if let Some(first) = unit.frames.first() {
-                    take_in(recovered, first, options.now_ms);
+                    take_in(recovered, index, first, began, options.now_ms);
                 }
             }
             Err(ScanStop::Io(source)) => return Err(io_at(&file.path)(source)),
@@ -468,9 +488,27 @@ fn damage(file: &SegmentFile, scanner: &Scanner, why: &str) -> io::Result<Option
 }
 
 /// A unit counts by its first frame: what follows a HOLD took no offsets or sequences of its own.
-fn take_in(recovered: &mut Recovered, first: &BatchView, now_ms: i64) {
-    let base = Offset(first.header.base_offset);
-    recovered.producers.record(&first.header, base, now_ms);
+fn take_in(
+    recovered: &mut Recovered,
+    index: &mut SegmentIndex,
+    first: &BatchView,
+    began: Began,
+    now_ms: i64,
+) {
+    let header = &first.header;
+    let base = Offset(header.base_offset);
+    let producers = &mut recovered.producers;
+    if let Some(marker) = Marker::read(first) {
+        let ended = producers.record_marker(header, marker, base, now_ms);
+        index
+            .aborted
+            .extend(ended.filter(|e| e.aborted).map(AbortedTransaction::from));
+    } else {
+        let holds = header.is_hidden() && header.records_count > 0;
+        producers.record(header, Began { holds, ..began }, now_ms);
+    }
+    // What is found is durable.
+    producers.transactions.committed_to(Offset(i64::MAX));
     recovered
         .epochs
         .saw(LeaderEpoch(first.header.leader_epoch), base);

@@ -281,7 +281,7 @@ impl Log {
         writer.log_start = writer.log_start.max(log_start);
         writer.visible_end = writer.visible_end.max(log_start);
         writer.epochs.start_at(log_start);
-        self.publish(&writer);
+        self.publish(&mut writer);
     }
 
     /// Takes segments out of the log. Readers that have them open keep the bytes; a segment whose file cannot be renamed is

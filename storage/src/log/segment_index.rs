@@ -3,20 +3,25 @@
 //! ```text
 //! index/<first offset>.index     "CRNIDX1\0" | covered u64 | crc u32 of what follows | head | entries
 //!   head     next offset i64, visible end i64, min timestamp i64, max timestamp i64, position of max timestamp u32,
-//!            count of hidden and FIRE frames u32: where it is not 0, the other file must be there
+//!            count of frames and transactions in the other file u32: where it is not 0, that must be there
 //!   entries  16 bytes each: relative offset u32, position u32, largest timestamp so far i64; one per 4 KiB of log
-//! index/<first offset>.frames    "CRNFRM1\0" | covered u64 | crc u32 | run count u32 | runs (start u32, end u32)
-//!                                | positions u32 of hidden and FIRE frames
+//! index/<first offset>.frames    "CRNFRM2\0" | covered u64 | crc u32 | run count u32 | runs (start u32, end u32)
+//!                                | aborted count u32 | aborted transactions whose marker is here, 32 bytes each: producer id
+//!                                  i64, first offset i64, marker's offset i64, last stable offset then i64
+//!                                | positions u32 of hidden and FIRE frames, and of markers behind held records
 //! ```
-//! `covered` is the size of the segment that the file speaks of. Times and visible end count visible batches only.
+//! `covered` is the size of the segment that the file speaks of. Times and visible end count visible batches only. Files of
+//! before transactions have "CRNFRM1\0" and nothing of them.
 
 use bytes::{Buf, BufMut};
 
-use super::segment::SEGMENT_HEADER_LEN;
+use super::{segment::SEGMENT_HEADER_LEN, transactions::AbortedTransaction};
 use crate::{batch::BatchHeader, units::Offset};
 
 const INDEX_MAGIC: &[u8; 8] = b"CRNIDX1\0";
-const FRAMES_MAGIC: &[u8; 8] = b"CRNFRM1\0";
+const FRAMES_MAGIC: &[u8; 8] = b"CRNFRM2\0";
+const FRAMES_MAGIC_1: &[u8; 8] = b"CRNFRM1\0";
+const ABORTED_LEN: usize = 32;
 const PREFIX_LEN: usize = 20;
 const HEAD_LEN: usize = 40;
 
@@ -47,8 +52,10 @@ pub(super) struct SegmentIndex {
     entries: Vec<Entry>,
     /// Runs of hidden frames, [start, end), in order and never adjacent.
     runs: Vec<(u32, u32)>,
-    /// Positions of hidden and FIRE frames.
+    /// Positions of hidden and FIRE frames, and of markers that end a transaction with held records.
     specials: Vec<u32>,
+    /// Aborted transactions, by their markers.
+    pub(super) aborted: Vec<AbortedTransaction>,
     indexed_to: u64,
 }
 
@@ -66,12 +73,20 @@ impl SegmentIndex {
             entries: Vec::new(),
             runs: Vec::new(),
             specials: Vec::new(),
+            aborted: Vec::new(),
             indexed_to: 0,
         }
     }
 
-    /// Takes in the frame that was appended at the segment's end. Positions fit 32 bits: a segment is below 4 GiB.
-    pub(super) fn push(&mut self, header: &BatchHeader, interval_bytes: u32, opens_unit: bool) {
+    /// Takes in the frame that was appended at the segment's end; a marker `arms` held records, or drops them. Positions fit
+    /// 32 bits: a segment is below 4 GiB.
+    pub(super) fn push(
+        &mut self,
+        header: &BatchHeader,
+        interval_bytes: u32,
+        opens_unit: bool,
+        arms: bool,
+    ) {
         let position = u32::try_from(self.size).unwrap_or(u32::MAX);
         // An entry never points into a unit.
         let due = self.size >= self.indexed_to + u64::from(interval_bytes);
@@ -102,7 +117,7 @@ impl SegmentIndex {
                 self.max_timestamp_position = position;
             }
         }
-        if header.is_hidden() || header.is_fire() {
+        if header.is_hidden() || header.is_fire() || arms {
             self.specials.push(position);
         }
     }
@@ -126,6 +141,16 @@ impl SegmentIndex {
         places.sort_unstable();
         places.dedup();
         places
+    }
+
+    /// One past the offsets of what lies before a position, or more.
+    pub(super) fn offset_behind(&self, position: u64) -> Offset {
+        let before = |e: &Entry| u64::from(e.position) < position;
+        let after = self.entries.partition_point(before);
+        let entry = self.entries.get(after);
+        entry.map_or(self.next_offset, |e| {
+            self.first_offset.plus(e.relative_offset.into())
+        })
     }
 
     /// Where to start reading for the first batch with a timestamp of `timestamp` or more.
@@ -199,7 +224,7 @@ impl SegmentIndex {
         body.put_i64(self.min_timestamp);
         body.put_i64(self.max_timestamp);
         body.put_u32(self.max_timestamp_position);
-        body.put_u32(self.special_count());
+        body.put_u32(self.count_in_frames());
         for e in &self.entries {
             body.put_u32(e.relative_offset);
             body.put_u32(e.position);
@@ -208,16 +233,24 @@ impl SegmentIndex {
         seal(*INDEX_MAGIC, self.size, &body)
     }
 
-    /// The `.frames` file; `None` where the segment has neither hidden nor FIRE frames.
+    /// The `.frames` file; `None` where there is nothing for it.
     pub(super) fn encode_frames(&self) -> Option<Vec<u8>> {
-        if self.specials.is_empty() {
+        if self.count_in_frames() == 0 {
             return None;
         }
-        let mut body = Vec::with_capacity(4 + self.runs.len() * 8 + self.specials.len() * 4);
+        let len = self.runs.len() * 8 + self.aborted.len() * ABORTED_LEN + self.specials.len() * 4;
+        let mut body = Vec::with_capacity(8 + len);
         body.put_u32(u32::try_from(self.runs.len()).unwrap_or(u32::MAX));
         for (start, end) in &self.runs {
             body.put_u32(*start);
             body.put_u32(*end);
+        }
+        body.put_u32(u32::try_from(self.aborted.len()).unwrap_or(u32::MAX));
+        for aborted in &self.aborted {
+            body.put_i64(aborted.producer_id);
+            body.put_i64(aborted.first_offset.0);
+            body.put_i64(aborted.marker.0);
+            body.put_i64(aborted.last_stable.0);
         }
         for position in &self.specials {
             body.put_u32(*position);
@@ -243,7 +276,7 @@ impl SegmentIndex {
         decoded.min_timestamp = b.get_i64();
         decoded.max_timestamp = b.get_i64();
         decoded.max_timestamp_position = b.get_u32();
-        let special_count = b.get_u32();
+        let count = b.get_u32();
         while b.remaining() >= 16 {
             let entry = Entry {
                 relative_offset: b.get_u32(),
@@ -254,24 +287,38 @@ impl SegmentIndex {
             decoded.entries.push(entry);
         }
         // Without the runs, hidden frames would be shown; a file from before a cut may be left of a segment that has none.
-        if special_count > 0 {
-            let mut b = unseal(*FRAMES_MAGIC, covered, frames?)?;
-            let runs = if b.remaining() >= 4 {
-                b.get_u32() as usize
-            } else {
-                return None;
-            };
-            if runs > b.remaining() / 8 {
-                return None;
-            }
-            decoded.runs = (0..runs).map(|_| (b.get_u32(), b.get_u32())).collect();
-            decoded.specials = (0..b.remaining() / 4).map(|_| b.get_u32()).collect();
+        if count > 0 {
+            decoded.decode_frames(covered, frames?)?;
         }
-        (decoded.special_count() == special_count).then_some(decoded)
+        (decoded.count_in_frames() == count).then_some(decoded)
     }
 
-    fn special_count(&self) -> u32 {
-        u32::try_from(self.specials.len()).unwrap_or(u32::MAX)
+    fn decode_frames(&mut self, covered: u64, frames: &[u8]) -> Option<()> {
+        let old = unseal(*FRAMES_MAGIC_1, covered, frames);
+        let has_aborted = old.is_none();
+        let mut b = old.or_else(|| unseal(*FRAMES_MAGIC, covered, frames))?;
+        let counted = |b: &mut &[u8], len: usize| {
+            let count = b.try_get_u32().ok()? as usize;
+            (count <= b.remaining() / len).then_some(count)
+        };
+        let runs = counted(&mut b, 8)?;
+        self.runs = (0..runs).map(|_| (b.get_u32(), b.get_u32())).collect();
+        if has_aborted {
+            let count = counted(&mut b, ABORTED_LEN)?;
+            let aborted = (0..count).map(|_| AbortedTransaction {
+                producer_id: b.get_i64(),
+                first_offset: Offset(b.get_i64()),
+                marker: Offset(b.get_i64()),
+                last_stable: Offset(b.get_i64()),
+            });
+            self.aborted = aborted.collect();
+        }
+        self.specials = (0..b.remaining() / 4).map(|_| b.get_u32()).collect();
+        Some(())
+    }
+
+    fn count_in_frames(&self) -> u32 {
+        u32::try_from(self.specials.len() + self.aborted.len()).unwrap_or(u32::MAX)
     }
 }
 

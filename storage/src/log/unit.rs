@@ -2,8 +2,10 @@
 
 use bytes::Bytes;
 
+use super::transactions::Guard;
 use crate::{
     batch::{BatchHeader, BatchView},
+    control::Marker,
     units::Offset,
 };
 
@@ -37,6 +39,35 @@ impl Unit {
     /// Bytes on the disk.
     pub fn len_bytes(&self) -> usize {
         self.frames.iter().map(|f| f.header.total_len()).sum()
+    }
+}
+
+/// Who appends, and so what is checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A producer: epoch, sequence, and that the coordinator knows of its transaction.
+    Client {
+        /// Where the batch may begin a transaction here.
+        guard: Option<Guard>,
+    },
+    /// A coordinator in a producer's name: there are no sequences.
+    Coordinator {
+        /// The same.
+        guard: Option<Guard>,
+    },
+    /// The end of a transaction.
+    Marker(Marker),
+}
+
+impl Origin {
+    /// A producer outside of transactions, or nobody's batch.
+    pub const CLIENT: Self = Self::Client { guard: None };
+
+    pub(super) fn guard(self) -> Option<Guard> {
+        match self {
+            Self::Client { guard } | Self::Coordinator { guard } => guard,
+            Self::Marker(_) => None,
+        }
     }
 }
 

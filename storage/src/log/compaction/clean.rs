@@ -1,6 +1,7 @@
 //! What is left of units.
 
 use std::{
+    collections::HashMap,
     io::{self, IoSlice},
     sync::Arc,
 };
@@ -8,10 +9,14 @@ use std::{
 use parking_lot::RwLock;
 
 use super::{
-    Around, Closed, Compacted, CompactionRules, KeyMap, for_each_record, scanner, unreadable,
+    Around, Closed, Compacted, CompactionRules, KeyMap, aborted::Aborted, for_each_record, scanner,
+    unreadable,
 };
 use crate::{
-    batch::{ATTR_DELETE_HORIZON, ATTR_HIDDEN, BatchHeader, BatchView, MAGIC_V2, build_batch},
+    batch::{
+        ATTR_DELETE_HORIZON, ATTR_HIDDEN, ATTR_TRANSACTIONAL, BatchHeader, BatchView, MAGIC_V2,
+        build_batch,
+    },
     disk::{DiskFile, OpenMode},
     frame::{HoldFrame, Holds},
     log::{
@@ -33,6 +38,9 @@ const WRITE_BYTES: usize = 1 << 20;
 /// By what is judged what stays.
 pub(super) struct Cleaner<'a> {
     pub(super) keys: &'a KeyMap,
+    pub(super) aborted: &'a Aborted,
+    /// Producers of whose transaction something was there since its last marker; whether held records were.
+    pub(super) open: HashMap<i64, bool>,
     /// Records from here on are not in the map: they stay.
     pub(super) map_end: Offset,
     /// One past the log's last visible record.
@@ -52,16 +60,26 @@ enum Left {
 
 impl Cleaner<'_> {
     /// What is left of a unit, in frames; all of it, or what follows the last, may be a hole.
-    fn unit(&self, unit: &ScanItem, out: &mut Output<'_>) -> Result<(), ReadError> {
+    fn unit(&mut self, unit: &ScanItem, out: &mut Output<'_>) -> Result<(), ReadError> {
         let Some(first) = unit.frames.first() else {
             return Ok(());
         };
+        if first.header.is_control() {
+            return self.marker(first, out);
+        }
+        for frame in &unit.frames {
+            let header = &frame.header;
+            if header.is_transactional() && header.records_count > 0 {
+                let holds = self.open.entry(header.producer_id).or_default();
+                *holds |= header.is_hidden();
+            }
+        }
         let (base, last) = (first.header.base_offset, first.header.last_offset());
         let goes_on = self.goes_on(&first.header);
         if let Some(hold) = HoldFrame::parse(first).map_err(io::Error::other)? {
             return self.held_unit(unit, &hold, goes_on, out);
         }
-        if first.header.is_hidden() || first.header.is_control() || first.header.is_fire() {
+        if first.header.is_hidden() || first.header.is_fire() {
             return out.put_all(unit);
         }
         match self.batch(first, &mut out.compacted)? {
@@ -82,6 +100,32 @@ impl Cleaner<'_> {
                 Ok(())
             }
         }
+    }
+
+    /// The end of a transaction goes when nothing of the transaction is left, some time later.
+    fn marker(&mut self, marker: &BatchView, out: &mut Output<'_>) -> Result<(), ReadError> {
+        let header = &marker.header;
+        let left = self.open.remove(&header.producer_id);
+        let stays = left.is_some()
+            || self.producers.is_last_word(header)
+            || header.last_offset() + 1 >= self.last_visible.0
+            || header.base_offset >= self.map_end.0;
+        match header.delete_horizon_ms() {
+            Some(until) if !stays && until <= self.now_ms => {
+                out.hole(header.base_offset, header.last_offset());
+                return Ok(());
+            }
+            None if !stays => {
+                let plain = self.around.plain(marker)?;
+                let dated = self.rewritten(marker, &plain, &[true], true)?;
+                out.put(&[dated])?;
+            }
+            _ => {
+                out.put_as(std::slice::from_ref(marker), left == Some(true))?;
+            }
+        }
+        out.index.aborted.extend(self.aborted.ended_by(header));
+        Ok(())
     }
 
     /// A unit that a HOLD opens: offsets and sequences are the HOLD's, whatever is left of what follows it.
@@ -140,6 +184,10 @@ impl Cleaner<'_> {
 
     fn batch(&self, batch: &BatchView, counts: &mut Compacted) -> Result<Left, ReadError> {
         let header = &batch.header;
+        if self.aborted.has(header) {
+            counts.records_before += u64::try_from(header.records_count).unwrap_or(0);
+            return Ok(Left::Nothing);
+        }
         let plain = self.around.plain(batch)?;
         let is_last_visible = header.last_offset() + 1 >= self.last_visible.0;
         let horizon = header.delete_horizon_ms();
@@ -229,10 +277,15 @@ impl Cleaner<'_> {
     }
 }
 
-/// A HOLD without entries, with the batch's offsets and sequences, before what is left of it.
+/// A HOLD without entries, with the batch's offsets and sequences, before what is left of it. It opens no transaction: the marker
+/// may go.
 fn empty_hold(header: &BatchHeader, following: &[&BatchView]) -> io::Result<BatchView> {
     let lens: Vec<usize> = following.iter().map(|frame| frame.bytes.len()).collect();
-    let (head, body) = Holds::default().encode(header, &lens);
+    let outside = BatchHeader {
+        attributes: header.attributes & !ATTR_TRANSACTIONAL,
+        ..*header
+    };
+    let (head, body) = Holds::default().encode(&outside, &lens);
     let head = BatchHeader {
         base_offset: header.base_offset,
         leader_epoch: header.leader_epoch,
@@ -269,10 +322,15 @@ impl Output<'_> {
     }
 
     fn put(&mut self, frames: &[BatchView]) -> Result<(), ReadError> {
+        self.put_as(frames, false)
+    }
+
+    /// The same; a marker `arms` held records, or dropped them.
+    fn put_as(&mut self, frames: &[BatchView], arms: bool) -> Result<(), ReadError> {
         self.fill_hole()?;
         for (i, frame) in frames.iter().enumerate() {
             self.leader_epoch = frame.header.leader_epoch;
-            self.index.push(&frame.header, self.interval, i == 0);
+            self.index.push(&frame.header, self.interval, i == 0, arms);
             self.buffer.extend_from_slice(&frame.bytes);
         }
         if self.buffer.len() >= WRITE_BYTES {
@@ -312,7 +370,7 @@ impl Output<'_> {
             records_count: 0,
         };
         let filler = empty_hold(&header, &[])?;
-        self.index.push(&filler.header, self.interval, true);
+        self.index.push(&filler.header, self.interval, true, false);
         self.buffer.extend_from_slice(&filler.bytes);
         Ok(())
     }
@@ -333,7 +391,7 @@ impl Log {
     pub(super) fn write_cleaned(
         &self,
         group: &[Closed],
-        cleaner: &Cleaner<'_>,
+        cleaner: &mut Cleaner<'_>,
         compacted: &mut Compacted,
     ) -> Result<Option<Arc<Segment>>, ReadError> {
         let Some((first, _)) = group.first() else {

@@ -10,24 +10,27 @@
 //! still follow one another without a hole, and a start reads a compacted segment as any other.
 //! - *Kept*: the last record of each key, records behind the map's end, the log's last visible record. Tombstones until
 //!   `delete.retention.ms` after the first pass that met them: the batch says until when (attribute bit 6, base timestamp).
-//! - *Kept whole*: control batches, FIREs and CANCELs, and HOLDs that a pending record lies in; a settled HOLD keeps its
+//! - *Transactions*: what lies behind the first open one waits. What an aborted one wrote goes; a marker goes
+//!   `delete.retention.ms` after the first pass that found nothing of its transaction left, as tombstones do.
+//! - *Kept whole*: FIREs and CANCELs, and HOLDs that a pending record lies in; a settled HOLD keeps its
 //!   offsets only. Hidden frames never enter the map.
 //! - *A producer's last batch* keeps its header, in a HOLD without entries: its sequences go on (KIP-98).
 //! - *Crash*: new segments are synced before the swap file is; with it a start finishes the swap, without it nothing happened.
 //!
 //! Source: Apache Kafka, `Cleaner`, `LogCleanerManager`, `SkimpyOffsetMap`; `storage/DESIGN` §4 rule 7 for what is hidden.
 
+mod aborted;
 mod clean;
 mod key_map;
 mod state;
 mod swap;
 
-use std::{io, sync::Arc};
+use std::{collections::HashMap, io, sync::Arc};
 
 use bytes::Bytes;
 
 pub(super) use self::swap::finish;
-use self::{clean::Cleaner, key_map::KeyMap, state::CleanState};
+use self::{aborted::Aborted, clean::Cleaner, key_map::KeyMap, state::CleanState};
 use super::{
     error::ReadError,
     log::Log,
@@ -140,7 +143,8 @@ impl Log {
 
     /// Segments from the front that are closed, committed, and old enough.
     fn closed(&self, rules: &CompactionRules, now_ms: i64) -> Vec<Closed> {
-        let committed = self.committed().high_watermark;
+        // What a transaction wrote that is open may be aborted.
+        let committed = self.offsets().last_stable;
         let segments = Arc::clone(&self.segments.read());
         let mut closed = Vec::new();
         for pair in segments.windows(2) {
@@ -167,7 +171,8 @@ impl Log {
         let closed = self.closed(rules, now_ms);
         let clean_to = CleanState::read(&*self.disk, &self.dir).clean_to;
         let mut keys = KeyMap::new(rules.keys_max);
-        let Some(map_end) = map_keys(&closed, clean_to, &mut keys, around)? else {
+        let aborted = Aborted::of(self, closed.last().map_or(Offset(0), |(_, end)| *end));
+        let Some(map_end) = map_keys(&closed, clean_to, &mut keys, &aborted, around)? else {
             return Ok(None);
         };
         if map_end <= clean_to {
@@ -183,8 +188,10 @@ impl Log {
         };
         let producers = self.writer.lock().producers.clone();
         let last_visible = self.offsets().visible_end;
-        let cleaner = Cleaner {
+        let mut cleaner = Cleaner {
             keys: &keys,
+            aborted: &aborted,
+            open: HashMap::new(),
             map_end,
             last_visible,
             producers: &producers,
@@ -193,7 +200,7 @@ impl Log {
             around,
         };
         for group in groups(in_map, rules) {
-            let Some(written) = self.write_cleaned(&group, &cleaner, &mut compacted)? else {
+            let Some(written) = self.write_cleaned(&group, &mut cleaner, &mut compacted)? else {
                 return Ok(None);
             };
             // What settled the records whose HOLDs go must not be lost behind them.
@@ -219,6 +226,7 @@ fn map_keys(
     closed: &[Closed],
     clean_to: Offset,
     keys: &mut KeyMap,
+    aborted: &Aborted,
     around: &dyn Around,
 ) -> Result<Option<Offset>, ReadError> {
     let mut map_end = clean_to;
@@ -232,7 +240,8 @@ fn map_keys(
             }
             for batch in &unit.frames {
                 let header = &batch.header;
-                if header.is_hidden() || header.is_control() || scanner.next_offset() <= clean_to {
+                let has_none = header.is_hidden() || header.is_control() || aborted.has(header);
+                if has_none || scanner.next_offset() <= clean_to {
                     continue;
                 }
                 if !keys.has_room_for(header.records_count) {

@@ -18,7 +18,7 @@ const DAY_MS: i64 = 86_400_000;
 
 /// Uncompressed batches; these ids are pending; bytes until it is given up.
 #[derive(Default)]
-struct Here {
+pub(super) struct Here {
     pending: BTreeSet<i64>,
     bytes_max: Option<usize>,
     bytes: RefCell<usize>,
@@ -47,7 +47,7 @@ impl Around for Here {
     }
 }
 
-const RULES: CompactionRules = CompactionRules {
+pub(super) const RULES: CompactionRules = CompactionRules {
     min_dirty_ratio: 0.0,
     min_lag_ms: 0,
     max_lag_ms: i64::MAX,

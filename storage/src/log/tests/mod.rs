@@ -18,6 +18,7 @@ mod scrub;
 mod segments;
 mod synced_together;
 mod torn_tail;
+mod transactions;
 mod workload;
 
 use std::path::{Path, PathBuf};

@@ -25,6 +25,7 @@ use crate::{
     compaction::CleanerConfig,
     group::GroupConfig,
     topic_config::{ConfigEntry, Synonym, source},
+    transaction::TransactionConfig,
 };
 
 /// The node's settings, typed.
@@ -36,6 +37,8 @@ pub struct Config {
     pub cleaner: CleanerConfig,
     /// `group.*`, `offset.*`, `offsets.*`
     pub groups: GroupConfig,
+    /// Of transactions.
+    pub transactions: TransactionConfig,
     /// `node.id`
     pub node_id: i32,
     /// `listeners`: where Kafka clients connect.
@@ -150,6 +153,7 @@ impl Config {
             schedule_max_delay_ms: l.number("schedule.max.delay.ms")?,
             schedule_header_aliases: aliases(l)?,
             groups: groups(l)?,
+            transactions: transactions(l)?,
             cleaner: cleaner(l)?,
             loaded,
         })
@@ -261,6 +265,18 @@ fn groups(l: &Loaded) -> Result<GroupConfig, ConfigError> {
         offsets_check_interval_ms: l.number("offsets.retention.check.interval.ms")?,
         topic_partitions: l.number("offsets.topic.num.partitions")?,
         topic_segment_bytes: l.number("offsets.topic.segment.bytes")?,
+    })
+}
+
+fn transactions(l: &Loaded) -> Result<TransactionConfig, ConfigError> {
+    Ok(TransactionConfig {
+        max_timeout_ms: l.number("transaction.max.timeout.ms")?,
+        id_expiration_ms: l.number("transactional.id.expiration.ms")?,
+        id_check_interval_ms: l
+            .number("transaction.remove.expired.transaction.cleanup.interval.ms")?,
+        verifies: l.flag("transaction.partition.verification.enable")?,
+        topic_partitions: l.number("transaction.state.log.num.partitions")?,
+        topic_segment_bytes: l.number("transaction.state.log.segment.bytes")?,
     })
 }
 

@@ -33,4 +33,5 @@ pub mod schedule;
 pub mod scrub;
 pub mod telemetry;
 pub mod topic_config;
+pub mod transaction;
 pub mod wal;

@@ -37,6 +37,7 @@ use crate::{
     schedule::{fire_loop::FireHandle, key_index::KeyIndex},
     scrub,
     telemetry::{Loggers, Metrics},
+    transaction::{self, Transactions},
 };
 
 /// Threads that sync: two, so that one slow log does not hold up all.
@@ -126,6 +127,17 @@ impl Node {
         fire_what_is_due(&mut tasks, &fire, &clock, &stopped);
         let groups = groups(&metadata, &registry, &clock, &live);
         tasks.spawn(groups.clone().run(stopped.clone()));
+        let producer_ids = Arc::new(ProducerIds::default());
+        let around = transaction::Around {
+            metadata: metadata.clone(),
+            registry: Arc::clone(&registry),
+            groups: groups.clone(),
+            fire: fire.clone(),
+            producer_ids: Arc::clone(&producer_ids),
+            config: live.clone(),
+        };
+        let transactions = transactions(around, &clock);
+        tasks.spawn(transactions.clone().run(stopped.clone()));
         let broker = Arc::new(Broker {
             node_id: config.node_id,
             log_dir: std::path::absolute(&config.data_dir)?.display().to_string(),
@@ -136,7 +148,8 @@ impl Node {
             registry: Arc::clone(&registry),
             groups: groups.clone(),
             fire,
-            producer_ids: ProducerIds::default(),
+            transactions,
+            producer_ids,
             clock,
             metrics: Arc::clone(&metrics),
         });
@@ -215,6 +228,17 @@ fn groups(
         clock: Arc::clone(clock),
     };
     Groups::new(options, live.clone())
+}
+
+/// Transactions, of which nothing is loaded yet.
+fn transactions(around: transaction::Around, clock: &Arc<dyn Clock>) -> Transactions {
+    let options = CoordinatorOptions {
+        topic: transaction::TOPIC,
+        metadata: around.metadata.clone(),
+        registry: Arc::clone(&around.registry),
+        clock: Arc::clone(clock),
+    };
+    Transactions::new(options, around)
 }
 
 /// The group commit of all logs, after the segments were given what only the journal has.

@@ -26,7 +26,7 @@ const fn api(key: ApiKey, min: i16, max: i16) -> Api {
 }
 
 /// In the order of their keys. Each range is that of Apache Kafka 4.3.
-pub const APIS: [Api; 36] = [
+pub const APIS: [Api; 43] = [
     Api {
         listed_min: 0,
         ..api(ApiKey::Produce, 3, 13)
@@ -49,6 +49,11 @@ pub const APIS: [Api; 36] = [
     api(ApiKey::DeleteRecords, 0, 2),
     api(ApiKey::InitProducerId, 0, 5),
     api(ApiKey::OffsetForLeaderEpoch, 2, 4),
+    api(ApiKey::AddPartitionsToTxn, 0, 5),
+    api(ApiKey::AddOffsetsToTxn, 0, 4),
+    api(ApiKey::EndTxn, 0, 5),
+    api(ApiKey::WriteTxnMarkers, 1, 2),
+    api(ApiKey::TxnOffsetCommit, 0, 5),
     api(ApiKey::DescribeConfigs, 1, 4),
     api(ApiKey::AlterConfigs, 0, 2),
     api(ApiKey::AlterReplicaLogDirs, 1, 2),
@@ -64,6 +69,8 @@ pub const APIS: [Api; 36] = [
     api(ApiKey::UpdateFeatures, 0, 2),
     api(ApiKey::DescribeCluster, 0, 2),
     api(ApiKey::DescribeProducers, 0, 0),
+    api(ApiKey::DescribeTransactions, 0, 0),
+    api(ApiKey::ListTransactions, 0, 2),
     api(ApiKey::ListConfigResources, 0, 1),
     api(ApiKey::DescribeTopicPartitions, 0, 0),
 ];
@@ -80,6 +87,8 @@ pub(crate) fn codec_version(key: ApiKey, version: i16) -> i16 {
         ApiKey::ListOffsets => version.min(10),
         // v5 adds a field to the answer: see `log_dirs_response`.
         ApiKey::DescribeLogDirs => version.min(4),
+        // v2 adds a field to the request: see `marker_request`.
+        ApiKey::WriteTxnMarkers => version.min(1),
         _ => version,
     }
 }

@@ -1,7 +1,7 @@
 //! Cluster features (KIP-584): what this release supports.
 //!
 //! A feature is listed when this node does what it says: `metadata.version` stands for Kafka 4.3's protocol, `kraft.version` for
-//! voters that are named. Those of groups and transactions come with them.
+//! voters that are named, `transaction.version` 2 for an epoch per transaction (KIP-890). That of groups comes with them.
 
 /// A feature.
 #[derive(Clone, Copy, Debug)]
@@ -17,7 +17,7 @@ pub struct Feature {
 }
 
 /// In the order of their names.
-pub const FEATURES: [Feature; 2] = [
+pub const FEATURES: [Feature; 3] = [
     Feature {
         name: "kraft.version",
         min: 0,
@@ -28,6 +28,12 @@ pub const FEATURES: [Feature; 2] = [
         name: "metadata.version",
         min: 7,
         max: 30,
+        finalized: true,
+    },
+    Feature {
+        name: "transaction.version",
+        min: 0,
+        max: 2,
         finalized: true,
     },
 ];

@@ -17,7 +17,7 @@ pub struct FetchBody {
     pub error_code: i16,
     /// The session that the client may go on with; 0 none.
     pub session_id: i32,
-    /// The client asked for committed records only: then it gets a list of aborted transactions, an empty one.
+    /// The client asked for committed records only: then it gets a list of aborted transactions.
     pub has_transactions: bool,
     /// Per topic.
     pub topics: Vec<FetchTopicBody>,
@@ -66,6 +66,8 @@ pub struct FetchPartitionBody {
     pub diverging_epoch: Option<(i32, i64)>,
     /// Who leads and its epoch, where the client asked the wrong one (v12).
     pub current_leader: Option<(i32, i32)>,
+    /// Aborted transactions with something in the records, each with its producer's id and its first offset.
+    pub aborted: Vec<(i64, i64)>,
     /// The partition is not known: then the list of aborted transactions is there whatever was asked.
     pub unknown: bool,
     /// The records.
@@ -82,6 +84,7 @@ impl Default for FetchPartitionBody {
             log_start_offset: -1,
             diverging_epoch: None,
             current_leader: None,
+            aborted: Vec::new(),
             unknown: false,
             chunks: Vec::new(),
         }
@@ -174,9 +177,15 @@ impl Writer<'_> {
         if version >= 5 {
             self.buffer.put_i64(p.log_start_offset);
         }
-        // No transactions yet: an empty list of aborted ones, or none where they were not asked for.
         if has_transactions || p.unknown {
-            self.length(0, 4);
+            self.length(p.aborted.len(), 4);
+            for (producer_id, first_offset) in &p.aborted {
+                self.buffer.put_i64(*producer_id);
+                self.buffer.put_i64(*first_offset);
+                if self.flexible {
+                    self.buffer.put_u8(0);
+                }
+            }
         } else if self.flexible {
             self.buffer.put_u8(0);
         } else {
@@ -286,6 +295,7 @@ mod tests {
             log_start_offset: 1,
             diverging_epoch: Some((2, 7)),
             current_leader: Some((1, 4)),
+            aborted: vec![(9, 12), (8, 20)],
             chunks,
             ..FetchPartitionBody::default()
         }
@@ -343,7 +353,12 @@ mod tests {
                 p.current_leader.leader_epoch,
                 if version >= 12 { 4 } else { -1 }
             );
-            assert_eq!(p.aborted_transactions.is_some(), version % 2 == 0);
+            let aborted = p.aborted_transactions.as_ref().map(|all| {
+                let all = all.iter().map(|a| (a.producer_id.0, a.first_offset));
+                all.collect::<Vec<_>>()
+            });
+            let told = (version % 2 == 0).then(|| vec![(9, 12), (8, 20)]);
+            assert_eq!(aborted, told);
             assert_eq!(read.session_id, if version >= 7 { 77 } else { 0 });
             assert_eq!(read.node_endpoints.len(), usize::from(version >= 16));
             assert_eq!(topic.partitions[1].error_code, 6);

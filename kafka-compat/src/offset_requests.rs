@@ -1,18 +1,14 @@
 //! OffsetCommit and OffsetFetch requests of version 10, which the codec does not have: version 9 with ids for topic names
 //! (KIP-848). The guard has walked them.
 
-use bytes::{Buf, Bytes};
-use kafka_protocol::{
-    messages::{
-        ApiKey, OffsetCommitRequest, OffsetFetchRequest,
-        offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic},
-        offset_fetch_request::{OffsetFetchRequestGroup, OffsetFetchRequestTopics},
-    },
-    protocol::StrBytes,
+use bytes::Bytes;
+use kafka_protocol::messages::{
+    ApiKey, OffsetCommitRequest, OffsetFetchRequest,
+    offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic},
+    offset_fetch_request::{OffsetFetchRequestGroup, OffsetFetchRequestTopics},
 };
-use uuid::Uuid;
 
-use crate::request::RequestBody;
+use crate::{flexible::Fields, request::RequestBody};
 
 const OWN_VERSION: i16 = 10;
 
@@ -25,7 +21,7 @@ pub(crate) fn decode(
     if version != OWN_VERSION {
         return None;
     }
-    let mut from = Fields(body.clone());
+    let mut from = Fields::new(body.clone());
     let decoded = match api {
         ApiKey::OffsetCommit => commit(&mut from).map(RequestBody::OffsetCommit),
         ApiKey::OffsetFetch => fetch(&mut from).map(RequestBody::OffsetFetch),
@@ -79,78 +75,4 @@ fn fetch(from: &mut Fields) -> Option<OffsetFetchRequest> {
         .with_require_stable(from.u8()? != 0);
     from.tags()?;
     Some(request)
-}
-
-/// Fields of the flexible form, one after another.
-struct Fields(Bytes);
-
-impl Fields {
-    fn u8(&mut self) -> Option<u8> {
-        self.0.try_get_u8().ok()
-    }
-
-    fn i32(&mut self) -> Option<i32> {
-        self.0.try_get_i32().ok()
-    }
-
-    fn i64(&mut self) -> Option<i64> {
-        self.0.try_get_i64().ok()
-    }
-
-    fn uuid(&mut self) -> Option<Uuid> {
-        self.0.try_get_u128().ok().map(Uuid::from_u128)
-    }
-
-    fn varint(&mut self) -> Option<usize> {
-        let mut n = 0usize;
-        for shift in (0..35).step_by(7) {
-            let byte = self.u8()?;
-            n |= usize::from(byte & 0x7f) << shift;
-            if byte & 0x80 == 0 {
-                return Some(n);
-            }
-        }
-        None
-    }
-
-    #[expect(clippy::option_option, reason = "cut off, null, or there")]
-    fn nullable_string(&mut self) -> Option<Option<StrBytes>> {
-        let Some(len) = self.varint()?.checked_sub(1) else {
-            return Some(None);
-        };
-        if len > self.0.len() {
-            return None;
-        }
-        StrBytes::try_from(self.0.split_to(len)).ok().map(Some)
-    }
-
-    fn string(&mut self) -> Option<StrBytes> {
-        self.nullable_string()?
-    }
-
-    /// The inner `None` is a null array.
-    #[expect(clippy::option_option, reason = "cut off, null, or there")]
-    fn array<T>(&mut self, each: impl Fn(&mut Self) -> Option<T>) -> Option<Option<Vec<T>>> {
-        let Some(len) = self.varint()?.checked_sub(1) else {
-            return Some(None);
-        };
-        // Nothing is allocated for what is announced and not there.
-        let mut items = Vec::new();
-        for _ in 0..len {
-            items.push(each(self)?);
-        }
-        Some(Some(items))
-    }
-
-    fn tags(&mut self) -> Option<()> {
-        for _ in 0..self.varint()? {
-            self.varint()?;
-            let len = self.varint()?;
-            if len > self.0.len() {
-                return None;
-            }
-            self.0.advance(len);
-        }
-        Some(())
-    }
 }

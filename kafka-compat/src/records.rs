@@ -259,9 +259,6 @@ fn check_header(header: &BatchHeader) -> Result<(), Refusal> {
     if header.has_producer_id() && header.base_sequence < 0 {
         return invalid("a batch with a producer id has no sequence");
     }
-    if header.is_transactional() {
-        return invalid("transactions are not supported yet");
-    }
     Ok(())
 }
 

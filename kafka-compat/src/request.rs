@@ -5,23 +5,29 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 use kafka_protocol::{
     messages::{
-        AlterConfigsRequest, AlterPartitionReassignmentsRequest, AlterReplicaLogDirsRequest,
-        ApiKey, ApiVersionsRequest, CreatePartitionsRequest, CreateTopicsRequest,
-        DeleteGroupsRequest, DeleteRecordsRequest, DeleteTopicsRequest, DescribeClusterRequest,
-        DescribeConfigsRequest, DescribeGroupsRequest, DescribeLogDirsRequest,
-        DescribeProducersRequest, DescribeQuorumRequest, DescribeTopicPartitionsRequest,
-        ElectLeadersRequest, FetchRequest, FindCoordinatorRequest, HeartbeatRequest,
+        AddOffsetsToTxnRequest, AddPartitionsToTxnRequest, AlterConfigsRequest,
+        AlterPartitionReassignmentsRequest, AlterReplicaLogDirsRequest, ApiKey, ApiVersionsRequest,
+        CreatePartitionsRequest, CreateTopicsRequest, DeleteGroupsRequest, DeleteRecordsRequest,
+        DeleteTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest, DescribeGroupsRequest,
+        DescribeLogDirsRequest, DescribeProducersRequest, DescribeQuorumRequest,
+        DescribeTopicPartitionsRequest, DescribeTransactionsRequest, ElectLeadersRequest,
+        EndTxnRequest, FetchRequest, FindCoordinatorRequest, HeartbeatRequest,
         IncrementalAlterConfigsRequest, InitProducerIdRequest, JoinGroupRequest, LeaveGroupRequest,
         ListConfigResourcesRequest, ListGroupsRequest, ListOffsetsRequest,
-        ListPartitionReassignmentsRequest, MetadataRequest, OffsetCommitRequest,
-        OffsetDeleteRequest, OffsetFetchRequest, OffsetForLeaderEpochRequest, ProduceRequest,
-        SyncGroupRequest, UpdateFeaturesRequest,
+        ListPartitionReassignmentsRequest, ListTransactionsRequest, MetadataRequest,
+        OffsetCommitRequest, OffsetDeleteRequest, OffsetFetchRequest, OffsetForLeaderEpochRequest,
+        ProduceRequest, SyncGroupRequest, TxnOffsetCommitRequest, UpdateFeaturesRequest,
     },
     protocol::Decodable,
 };
 use thiserror::Error;
 
-use crate::{api_table, guard, header::RequestHeader, offset_requests};
+use crate::{
+    api_table, guard,
+    header::RequestHeader,
+    marker_request::{self, MarkerRequest},
+    offset_requests,
+};
 
 /// A request that was decoded.
 #[derive(Debug)]
@@ -53,12 +59,13 @@ pub enum DecodeError {
 }
 
 macro_rules! bodies {
-    ($($variant:ident($request:ty)),* $(,)?) => {
+    ($($variant:ident($request:ty)),* $(,)? ; $($own:ident($own_request:ty)),* $(,)?) => {
         /// A request's body.
         #[derive(Debug)]
         #[expect(missing_docs, reason = "each variant is the API of its name")]
         pub enum RequestBody {
             $($variant($request),)*
+            $($own($own_request),)*
         }
 
         impl RequestBody {
@@ -67,6 +74,11 @@ macro_rules! bodies {
                 guard::check(api as i16, version, &body)?;
                 if let Some(decoded) = offset_requests::decode(api, version, &body) {
                     return decoded.map_err(|why| DecodeError::Codec(why.to_owned()));
+                }
+                if api == ApiKey::WriteTxnMarkers {
+                    let decoded = marker_request::decode(version, body);
+                    let decoded = decoded.map(Self::WriteTxnMarkers);
+                    return decoded.ok_or_else(|| DecodeError::Codec("the request is cut off".into()));
                 }
                 match api {
                     $(ApiKey::$variant => <$request>::decode(&mut body, api_table::codec_version(api, version))
@@ -116,4 +128,12 @@ bodies! {
     ListGroups(ListGroupsRequest),
     DeleteGroups(DeleteGroupsRequest),
     OffsetDelete(OffsetDeleteRequest),
+    AddPartitionsToTxn(AddPartitionsToTxnRequest),
+    AddOffsetsToTxn(AddOffsetsToTxnRequest),
+    EndTxn(EndTxnRequest),
+    TxnOffsetCommit(TxnOffsetCommitRequest),
+    DescribeTransactions(DescribeTransactionsRequest),
+    ListTransactions(ListTransactionsRequest),
+    ;
+    WriteTxnMarkers(MarkerRequest),
 }

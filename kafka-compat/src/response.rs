@@ -3,17 +3,19 @@
 use bytes::{BufMut, BytesMut};
 use kafka_protocol::{
     messages::{
-        AlterConfigsResponse, AlterPartitionReassignmentsResponse, AlterReplicaLogDirsResponse,
-        ApiKey, ApiVersionsResponse, CreatePartitionsResponse, CreateTopicsResponse,
-        DeleteGroupsResponse, DeleteRecordsResponse, DeleteTopicsResponse, DescribeClusterResponse,
+        AddOffsetsToTxnResponse, AddPartitionsToTxnResponse, AlterConfigsResponse,
+        AlterPartitionReassignmentsResponse, AlterReplicaLogDirsResponse, ApiKey,
+        ApiVersionsResponse, CreatePartitionsResponse, CreateTopicsResponse, DeleteGroupsResponse,
+        DeleteRecordsResponse, DeleteTopicsResponse, DescribeClusterResponse,
         DescribeConfigsResponse, DescribeGroupsResponse, DescribeLogDirsResponse,
         DescribeProducersResponse, DescribeQuorumResponse, DescribeTopicPartitionsResponse,
-        ElectLeadersResponse, FindCoordinatorResponse, HeartbeatResponse,
-        IncrementalAlterConfigsResponse, InitProducerIdResponse, JoinGroupResponse,
-        LeaveGroupResponse, ListConfigResourcesResponse, ListGroupsResponse, ListOffsetsResponse,
-        ListPartitionReassignmentsResponse, MetadataResponse, OffsetCommitResponse,
-        OffsetDeleteResponse, OffsetFetchResponse, OffsetForLeaderEpochResponse, ProduceResponse,
-        SyncGroupResponse, UpdateFeaturesResponse,
+        DescribeTransactionsResponse, ElectLeadersResponse, EndTxnResponse,
+        FindCoordinatorResponse, HeartbeatResponse, IncrementalAlterConfigsResponse,
+        InitProducerIdResponse, JoinGroupResponse, LeaveGroupResponse, ListConfigResourcesResponse,
+        ListGroupsResponse, ListOffsetsResponse, ListPartitionReassignmentsResponse,
+        ListTransactionsResponse, MetadataResponse, OffsetCommitResponse, OffsetDeleteResponse,
+        OffsetFetchResponse, OffsetForLeaderEpochResponse, ProduceResponse, SyncGroupResponse,
+        TxnOffsetCommitResponse, UpdateFeaturesResponse, WriteTxnMarkersResponse,
     },
     protocol::Encodable,
 };
@@ -99,6 +101,13 @@ bodies! {
     ListGroups(ListGroupsResponse),
     DeleteGroups(DeleteGroupsResponse),
     OffsetDelete(OffsetDeleteResponse),
+    AddPartitionsToTxn(AddPartitionsToTxnResponse),
+    AddOffsetsToTxn(AddOffsetsToTxnResponse),
+    EndTxn(EndTxnResponse),
+    WriteTxnMarkers(WriteTxnMarkersResponse),
+    TxnOffsetCommit(TxnOffsetCommitResponse),
+    DescribeTransactions(DescribeTransactionsResponse),
+    ListTransactions(ListTransactionsResponse),
 }
 
 impl Response {
@@ -225,6 +234,31 @@ impl Response {
             Self::ListGroups(body) => Some(body.error_code),
             Self::DeleteGroups(body) => body.results.iter().find_map(|r| error(r.error_code)),
             Self::OffsetDelete(body) => Some(body.error_code),
+            Self::AddPartitionsToTxn(body) => {
+                let of_transactions = body.results_by_transaction.iter();
+                let mut topics = of_transactions
+                    .flat_map(|t| &t.topic_results)
+                    .chain(&body.results_by_topic_v3_and_below)
+                    .flat_map(|t| &t.results_by_partition);
+                topics.find_map(|p| error(p.partition_error_code))
+            }
+            Self::AddOffsetsToTxn(body) => Some(body.error_code),
+            Self::EndTxn(body) => Some(body.error_code),
+            Self::WriteTxnMarkers(body) => {
+                let topics = body.markers.iter().flat_map(|m| &m.topics);
+                topics
+                    .flat_map(|t| &t.partitions)
+                    .find_map(|p| error(p.error_code))
+            }
+            Self::TxnOffsetCommit(body) => {
+                let mut partitions = body.topics.iter().flat_map(|t| &t.partitions);
+                partitions.find_map(|p| error(p.error_code))
+            }
+            Self::DescribeTransactions(body) => {
+                let mut states = body.transaction_states.iter();
+                states.find_map(|s| error(s.error_code))
+            }
+            Self::ListTransactions(body) => Some(body.error_code),
             Self::DescribeTopicPartitions(body) => {
                 body.topics.iter().map(|t| t.error_code).find(|c| *c != 0)
             }

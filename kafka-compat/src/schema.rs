@@ -99,7 +99,7 @@ struct RawField {
     fields: Vec<RawField>,
 }
 
-const FILES: [&str; 36] = [
+const FILES: [&str; 43] = [
     include_str!("../schema/ProduceRequest.json"),
     include_str!("../schema/FetchRequest.json"),
     include_str!("../schema/ListOffsetsRequest.json"),
@@ -136,6 +136,13 @@ const FILES: [&str; 36] = [
     include_str!("../schema/ListGroupsRequest.json"),
     include_str!("../schema/DeleteGroupsRequest.json"),
     include_str!("../schema/OffsetDeleteRequest.json"),
+    include_str!("../schema/AddPartitionsToTxnRequest.json"),
+    include_str!("../schema/AddOffsetsToTxnRequest.json"),
+    include_str!("../schema/EndTxnRequest.json"),
+    include_str!("../schema/WriteTxnMarkersRequest.json"),
+    include_str!("../schema/TxnOffsetCommitRequest.json"),
+    include_str!("../schema/DescribeTransactionsRequest.json"),
+    include_str!("../schema/ListTransactionsRequest.json"),
 ];
 
 /// The schema of an API's requests.

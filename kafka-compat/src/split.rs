@@ -10,7 +10,7 @@ use storage::{
 
 use crate::{
     compress,
-    record_headers::{Asked, HeaderRefused, is_brokers_own},
+    record_headers::{Asked, CANCEL, HeaderRefused, SCHEDULE_KEY, is_brokers_own},
     records::{INVALID_RECORD, INVALID_TIMESTAMP, MESSAGE_TOO_LARGE, RecordRules, Refusal},
 };
 
@@ -122,16 +122,27 @@ struct Split<'a> {
 }
 
 impl Split<'_> {
+    /// What settles other held records cannot be taken back by an abort.
+    fn outside_transactions(&self, header: &str) -> Result<(), Refused> {
+        if self.header.is_transactional() {
+            let why = format!("{header} is not possible in a transaction");
+            return Err(HeaderRefused::Malformed(why).into());
+        }
+        Ok(())
+    }
+
     fn take(&mut self, record: &RecordRef<'_>) -> Result<(), Refused> {
         let rules = self.rules;
         let asked = Asked::read(record, &rules.aliases)?;
         if let Some(id) = asked.cancelled()? {
+            self.outside_transactions(CANCEL)?;
             self.cancels.push(id);
             return Ok(());
         }
         let due = asked.due_time(&rules.aliases, rules.now_ms, rules.max_delay_ms)?;
         let key = asked.schedule_key()?.map(Bytes::copy_from_slice);
         if let Some(key) = &key {
+            self.outside_transactions(SCHEDULE_KEY)?;
             // Of several in one batch, the last counts; the offsets of the others are never readable.
             self.holds.remove_key(key);
             if !self.keys.contains(key) {

@@ -1,6 +1,5 @@
-//! DescribeProducers (key 61): version 0 (KIP-664). The idempotent producers that a partition's log remembers.
-//!
-//! Not done yet: transactions, of which none is open.
+//! DescribeProducers (key 61): version 0 (KIP-664). The producers that a partition's log remembers, and where their open transactions
+//! began.
 
 use kafka_compat::protocol::{
     messages::{
@@ -58,8 +57,8 @@ fn producers(broker: &Broker, name: &str, index: i32) -> Result<Vec<ProducerStat
             .with_producer_epoch(p.epoch.into())
             .with_last_sequence(p.last_sequence)
             .with_last_timestamp(p.last_timestamp)
-            .with_coordinator_epoch(-1)
-            .with_current_txn_start_offset(-1)
+            .with_coordinator_epoch(p.coordinator_epoch)
+            .with_current_txn_start_offset(p.transaction_start.map_or(-1, |start| start.0))
     });
     Ok(states.collect())
 }

@@ -1,6 +1,6 @@
 //! The one table from our errors to Kafka's codes.
 
-pub(super) use kafka_compat::protocol::error::ResponseError as Kafka;
+pub(crate) use kafka_compat::protocol::error::ResponseError as Kafka;
 use storage::log::{AppendError, ReadError};
 
 use crate::metadata::MetadataError;
@@ -10,6 +10,8 @@ pub(super) fn of_append(error: &AppendError) -> Kafka {
     match error {
         AppendError::OutOfOrderSequence { .. } => Kafka::OutOfOrderSequenceNumber,
         AppendError::InvalidProducerEpoch { .. } => Kafka::InvalidProducerEpoch,
+        AppendError::InvalidTxnState { .. } => Kafka::InvalidTxnState,
+        AppendError::CoordinatorFenced { .. } => Kafka::TransactionCoordinatorFenced,
         AppendError::TooLarge => Kafka::MessageTooLarge,
         AppendError::Closed => Kafka::NotLeaderOrFollower,
         _ => Kafka::KafkaStorageError,
@@ -26,7 +28,7 @@ pub(super) fn of_read(error: &ReadError) -> Kafka {
 }
 
 /// Kafka's code for metadata that could not be changed now.
-pub(super) fn of_metadata(error: &MetadataError) -> Kafka {
+pub(crate) fn of_metadata(error: &MetadataError) -> Kafka {
     tracing::warn!(%error, "a metadata change failed");
     match error {
         MetadataError::StorageFull => Kafka::KafkaStorageError,

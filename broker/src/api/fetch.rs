@@ -52,7 +52,11 @@ pub(super) async fn handle(broker: Arc<Broker>, version: i16, request: FetchRequ
         max_bytes: usize::try_from(request.max_bytes).unwrap_or(0),
         // Only brokers say who they are, and there is no other one.
         from_replica: request.replica_id.0 >= 0 || request.replica_state.replica_id.0 >= 0,
-        has_transactions: request.isolation_level == READ_COMMITTED,
+        upto: if request.isolation_level == READ_COMMITTED {
+            ReadUpTo::Stable
+        } else {
+            ReadUpTo::Visible
+        },
     };
     let wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0));
     let min_bytes = usize::try_from(request.min_bytes).unwrap_or(0);
@@ -71,11 +75,19 @@ pub(super) async fn handle(broker: Arc<Broker>, version: i16, request: FetchRequ
         let mut news: FuturesUnordered<_> = round
             .waits
             .iter_mut()
-            .map(|(offsets, seen)| offsets.wait_for(|now| now.visible_end > *seen))
+            .map(|(offsets, seen)| offsets.wait_for(|now| end(now, ask.upto) > *seen))
             .collect();
         if timeout_at(deadline, news.next()).await.is_err() {
             return Round::read(&broker, &ask, &context).answer(&broker, &ask, &context);
         }
+    }
+}
+
+/// The end of what a client may see.
+fn end(offsets: &Offsets, upto: ReadUpTo) -> Offset {
+    match upto {
+        ReadUpTo::Stable => offsets.visible_stable,
+        ReadUpTo::Visible | ReadUpTo::All => offsets.visible_end,
     }
 }
 
@@ -84,7 +96,7 @@ struct Ask {
     version: i16,
     max_bytes: usize,
     from_replica: bool,
-    has_transactions: bool,
+    upto: ReadUpTo,
 }
 
 /// One pass over the partitions asked for.
@@ -163,8 +175,8 @@ impl Round {
         let partition = lookup::partition(broker, topic, asked.index, epoch)?;
         // Subscribed before reading: what is committed meanwhile wakes the wait that follows.
         let offsets = partition.log().watch();
-        let seen = offsets.borrow().visible_end;
-        let body = read_partition(&partition, topic, asked, left, self.bytes == 0)?;
+        let seen = end(&offsets.borrow(), ask.upto);
+        let body = read_partition(&partition, topic, asked, left, ask.upto, self.bytes == 0)?;
         self.waits.push((offsets, seen));
         if body.records_len() > 0 {
             self.sent.push((partition, body.records_len()));
@@ -188,7 +200,7 @@ impl Round {
             .any(|(_, body)| body.current_leader.is_some());
         let mut body = FetchBody {
             session_id,
-            has_transactions: ask.has_transactions,
+            has_transactions: ask.upto == ReadUpTo::Stable,
             nodes: if hinted && !ask.from_replica {
                 nodes(&broker.metadata.image())
             } else {
@@ -241,6 +253,7 @@ fn read_partition(
     topic: &Topic,
     asked: &Asked,
     left: usize,
+    upto: ReadUpTo,
     first: bool,
 ) -> Result<FetchPartitionBody, Kafka> {
     let mut body = FetchPartitionBody {
@@ -253,8 +266,15 @@ fn read_partition(
         let max_bytes = left.min(usize::try_from(asked.max_bytes).unwrap_or(0));
         let from = Offset(asked.offset);
         let log = partition.log();
-        match log.read(from, max_bytes, ReadUpTo::Visible, first) {
-            Ok(read) => body.chunks = read.chunks,
+        match log.read(from, max_bytes, upto, first) {
+            Ok(read) => {
+                if upto == ReadUpTo::Stable && read.bytes > 0 {
+                    let aborted = log.aborted_transactions(from, read.end).into_iter();
+                    let aborted = aborted.map(|a| (a.producer_id, a.first_offset.0));
+                    body.aborted = aborted.collect();
+                }
+                body.chunks = read.chunks;
+            }
             Err(error) => {
                 if !matches!(error, ReadError::OutOfRange { .. }) {
                     tracing::error!(topic = topic.name, partition = asked.index,
@@ -267,7 +287,7 @@ fn read_partition(
     // Told as it is after the read: an answer never has records above the end it tells.
     let offsets = partition.offsets();
     body.high_watermark = offsets.visible_end.0;
-    body.last_stable_offset = offsets.visible_end.0;
+    body.last_stable_offset = offsets.visible_stable.0;
     body.log_start_offset = offsets.log_start.0;
     Ok(body)
 }

@@ -1,6 +1,6 @@
 //! FindCoordinator (key 10): versions 0 to 6. v4 asks for several keys.
 //!
-//! This node coordinates all groups. Transactions and share groups have no coordinator yet: `COORDINATOR_NOT_AVAILABLE`, which
+//! This node coordinates all groups and transactions. Share groups have no coordinator yet: `COORDINATOR_NOT_AVAILABLE`, which
 //! clients retry.
 
 use kafka_compat::protocol::{
@@ -17,6 +17,7 @@ const MESSAGE: &str = "The coordinator is not available.";
 /// Share groups' keys came with v6 (KIP-932).
 const KEY_TYPE_MAX: i8 = 2;
 const GROUP: i8 = 0;
+const TRANSACTION: i8 = 1;
 const SHARE: i8 = 2;
 
 pub(super) async fn handle(
@@ -25,8 +26,9 @@ pub(super) async fn handle(
     request: &FindCoordinatorRequest,
 ) -> FindCoordinatorResponse {
     let key_type = request.key_type;
-    let groups = match key_type {
+    let made = match key_type {
         GROUP => internal_topics::ensure_offsets(broker).await,
+        TRANSACTION => internal_topics::ensure_transactions(broker).await,
         _ => Err(Kafka::CoordinatorNotAvailable),
     };
     let found = |key: &StrBytes| {
@@ -34,7 +36,7 @@ pub(super) async fn handle(
         if !known || (key_type == SHARE && !is_share_key(key)) {
             return refused(Kafka::InvalidRequest);
         }
-        match groups {
+        match made {
             Ok(()) => here(broker),
             Err(code) => refused(code),
         }

@@ -3,7 +3,8 @@
 //! -1 latest is the visible end, so that a consumer that has read everything has no lag; -2 earliest; -3 the largest
 //! timestamp (v7); -4 earliest local (v8) equals earliest; -5 latest tiered (v9) is never there. A time finds the first
 //! record, not batch, at or after it; the one batch is decompressed for that. Hidden frames are never seen. -6 (v11) is the
-//! earliest that waits for tiered storage: never there.
+//! earliest that waits for tiered storage: never there. Who reads what is committed is told the last stable offset for the latest, and
+//! finds nothing behind it.
 
 use std::collections::HashSet;
 
@@ -24,6 +25,7 @@ use super::{
 };
 use crate::{metadata::Topic, partition::Partition};
 
+const READ_COMMITTED: i8 = 1;
 const LATEST: i64 = -1;
 const EARLIEST: i64 = -2;
 const MAX_TIMESTAMP: i64 = -3;
@@ -79,6 +81,7 @@ pub(super) fn handle(
                         index,
                         p.current_leader_epoch,
                         p.timestamp,
+                        request.isolation_level == READ_COMMITTED,
                     )
                 })
             };
@@ -112,6 +115,7 @@ fn find(
     index: i32,
     epoch: i32,
     timestamp: i64,
+    is_stable: bool,
 ) -> Result<Found, Kafka> {
     let partition = lookup::partition(broker, topic, index, epoch)?;
     let offsets = partition.offsets();
@@ -122,15 +126,27 @@ fn find(
             leader_epoch: partition.leader_epoch().0,
         })
     };
+    let end = if is_stable {
+        offsets.visible_stable
+    } else {
+        offsets.visible_end
+    };
+    let below = |found: Found| {
+        if found.offset < end.0 {
+            found
+        } else {
+            Found::NONE
+        }
+    };
     match timestamp {
-        LATEST => at(offsets.visible_end.0),
+        LATEST => at(end.0),
         EARLIEST => at(offsets.log_start.0),
-        MAX_TIMESTAMP if version >= 7 => by_max_timestamp(&partition),
+        MAX_TIMESTAMP if version >= 7 => by_max_timestamp(&partition).map(below),
         EARLIEST_LOCAL if version >= 8 => at(offsets.log_start.0),
         LATEST_TIERED if version >= 9 => Ok(Found::NONE),
         EARLIEST_PENDING_UPLOAD if version >= 11 => Ok(Found::NONE),
         t if t < 0 => Err(Kafka::UnsupportedVersion),
-        t => by_time(&partition, t),
+        t => by_time(&partition, t).map(below),
     }
 }
 

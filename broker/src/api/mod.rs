@@ -4,6 +4,8 @@
 //! partitions; only the metadata controller proposes changes. Produce applies its batches before it returns, so that
 //! requests of a connection take effect in order; what waits (for a commit, for bytes) waits in a [`Reply::Later`].
 
+mod add_offsets_to_txn;
+mod add_partitions_to_txn;
 mod alter_configs;
 mod alter_partition_reassignments;
 mod alter_replica_log_dirs;
@@ -23,8 +25,10 @@ mod describe_log_dirs;
 mod describe_producers;
 mod describe_quorum;
 mod describe_topic_partitions;
+mod describe_transactions;
 mod elect_leaders;
-mod error_code;
+mod end_txn;
+pub(crate) mod error_code;
 mod fetch;
 mod fetch_session;
 mod find_coordinator;
@@ -39,6 +43,7 @@ mod list_config_resources;
 mod list_groups;
 mod list_offsets;
 mod list_partition_reassignments;
+mod list_transactions;
 mod lookup;
 mod metadata;
 mod offset_commit;
@@ -50,7 +55,10 @@ mod repeated;
 mod sync_group;
 mod told_by_topic;
 mod topic_name;
+mod transactional;
+mod txn_offset_commit;
 mod update_features;
+mod write_txn_markers;
 
 pub use fetch_session::FetchSessions;
 use group_id::Client;
@@ -75,6 +83,7 @@ use crate::{
     partition::Registry,
     schedule::fire_loop::FireHandle,
     telemetry::{Loggers, Metrics},
+    transaction::Transactions,
 };
 
 /// What handlers work with. Everything in it is a handle.
@@ -98,8 +107,10 @@ pub struct Broker {
     pub fire: FireHandle,
     /// Consumer groups.
     pub groups: Groups,
+    /// Transactions.
+    pub transactions: Transactions,
     /// Producer ids to give out.
-    pub producer_ids: ProducerIds,
+    pub producer_ids: Arc<ProducerIds>,
     /// Wall time.
     pub clock: Arc<dyn Clock>,
     /// Counters.
@@ -126,7 +137,7 @@ impl Service for KafkaService {
         let version = request.version;
         let client = Client::of(&request);
         match request.body {
-            RequestBody::Produce(body) => produce::handle(&broker, version, body),
+            RequestBody::Produce(body) => produce::handle(&broker, version, body).await,
             RequestBody::Fetch(body) => later(fetch::handle(broker, version, body)),
             RequestBody::ListOffsets(body) => now(list_offsets::handle(&broker, version, &body)),
             RequestBody::Metadata(body) => now(metadata::handle(&broker, version, body).await),
@@ -146,7 +157,24 @@ impl Service for KafkaService {
             RequestBody::IncrementalAlterConfigs(body) => {
                 now(incremental_alter_configs::handle(&broker, body).await)
             }
-            RequestBody::InitProducerId(body) => now(init_producer_id::handle(&broker, body).await),
+            RequestBody::InitProducerId(body) => {
+                later(init_producer_id::handle(broker, version, body))
+            }
+            RequestBody::AddPartitionsToTxn(body) => {
+                later(add_partitions_to_txn::handle(broker, version, body))
+            }
+            RequestBody::AddOffsetsToTxn(body) => {
+                later(add_offsets_to_txn::handle(broker, version, body))
+            }
+            RequestBody::EndTxn(body) => later(end_txn::handle(broker, version, body)),
+            RequestBody::TxnOffsetCommit(body) => {
+                later(txn_offset_commit::handle(broker, version, body))
+            }
+            RequestBody::WriteTxnMarkers(body) => later(write_txn_markers::handle(broker, body)),
+            RequestBody::DescribeTransactions(body) => {
+                now(describe_transactions::handle(&broker, &body))
+            }
+            RequestBody::ListTransactions(body) => now(list_transactions::handle(&broker, &body)),
             RequestBody::DescribeCluster(body) => {
                 now(describe_cluster::handle(&broker, version, &body))
             }

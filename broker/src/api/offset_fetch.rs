@@ -1,7 +1,9 @@
 //! OffsetFetch (key 9): versions 1 to 10. What was never committed is offset -1, and no error.
 //!
-//! From v2 on all topics can be asked for, from v8 on several groups; v10 names topics by their ids (KIP-848). Nothing is
-//! unstable yet: there are no transactions (`require_stable`).
+//! From v2 on all topics can be asked for, from v8 on several groups; v10 names topics by their ids (KIP-848). From v7 on who asks
+//! for what is stable is told where an open transaction commits another offset (KIP-447).
+
+use std::collections::HashSet;
 
 use kafka_compat::protocol::{
     error::ResponseError as Kafka,
@@ -30,9 +32,10 @@ pub(super) fn handle(
     version: i16,
     request: OffsetFetchRequest,
 ) -> OffsetFetchResponse {
+    let is_stable = request.require_stable;
     if version >= BATCHED {
         let groups = request.groups.iter();
-        let told = groups.map(|group| of_group(broker, version, group));
+        let told = groups.map(|group| of_group(broker, version, group, is_stable));
         return OffsetFetchResponse::default().with_groups(told.collect());
     }
     let topics = request.topics.map(|topics| {
@@ -46,7 +49,7 @@ pub(super) fn handle(
     let group = OffsetFetchRequestGroup::default()
         .with_group_id(request.group_id)
         .with_topics(topics);
-    single(version, of_group(broker, version, &group))
+    single(version, of_group(broker, version, &group, is_stable))
 }
 
 /// As the versions before groups were batched have it.
@@ -77,12 +80,19 @@ fn of_group(
     broker: &Broker,
     version: i16,
     asked: &OffsetFetchRequestGroup,
+    is_stable: bool,
 ) -> OffsetFetchResponseGroup {
     let answer = OffsetFetchResponseGroup::default().with_group_id(asked.group_id.clone());
     let image = broker.metadata.image();
     let topics = match &asked.topics {
-        Some(topics) => named(broker, &image, version, &asked.group_id, topics),
-        None => all(broker, &image, version, &asked.group_id),
+        Some(topics) => named(
+            broker,
+            &image,
+            version,
+            (&asked.group_id, is_stable),
+            topics,
+        ),
+        None => all(broker, &image, version, (&asked.group_id, is_stable)),
     };
     match topics {
         Ok(topics) => answer.with_topics(topics),
@@ -108,7 +118,7 @@ fn named(
     broker: &Broker,
     image: &Image,
     version: i16,
-    group: &str,
+    (group, is_stable): (&str, bool),
     topics: &[OffsetFetchRequestTopics],
 ) -> Result<Vec<OffsetFetchResponseTopics>, Kafka> {
     let mut told = Vec::with_capacity(topics.len());
@@ -135,10 +145,13 @@ fn named(
                     .iter()
                     .map(|p| (name.clone(), *p))
                     .collect();
-                let committed = broker.groups.committed(group, &places)?;
+                let committed = broker.groups.committed(group, &places, is_stable)?;
                 let places = places.into_iter().zip(committed);
                 places
-                    .map(|((_, p), committed)| committed.map_or(none(p), |c| some(p, c)))
+                    .map(|((_, p), committed)| match committed {
+                        Ok(committed) => committed.map_or(none(p), |c| some(p, c)),
+                        Err(code) => none(p).with_error_code(code.code()),
+                    })
                     .collect()
             }
         };
@@ -151,9 +164,19 @@ fn all(
     broker: &Broker,
     image: &Image,
     version: i16,
-    group: &str,
+    (group, is_stable): (&str, bool),
 ) -> Result<Vec<OffsetFetchResponseTopics>, Kafka> {
-    let all = broker.groups.all_committed(group)?;
+    let mut all = broker.groups.all_committed(group)?;
+    let mut unstable = HashSet::new();
+    if is_stable {
+        for (name, committed) in &mut all {
+            for (p, _) in committed {
+                if broker.groups.is_unstable(group, name, *p)? {
+                    unstable.insert((name.clone(), *p));
+                }
+            }
+        }
+    }
     let told = all.into_iter().filter_map(|(name, committed)| {
         let id = image.topics.get(name.as_str()).map(|topic| topic.id);
         // What has no id any more cannot be named.
@@ -162,7 +185,14 @@ fn all(
         } else {
             TopicId::nil()
         };
-        let partitions = committed.into_iter().map(|(p, c)| some(p, c));
+        let partitions = committed.into_iter().map(|(p, c)| {
+            if unstable.contains(&(name.clone(), p)) {
+                none(p).with_error_code(Kafka::UnstableOffsetCommit.code())
+            } else {
+                some(p, c)
+            }
+        });
+        let partitions = partitions.collect();
         let name = if version >= BY_ID {
             TopicName::default()
         } else {
@@ -171,7 +201,7 @@ fn all(
         let topic = OffsetFetchResponseTopics::default()
             .with_name(name)
             .with_topic_id(id)
-            .with_partitions(partitions.collect());
+            .with_partitions(partitions);
         Some(topic)
     });
     Ok(told.collect())

@@ -5,10 +5,14 @@
 //! - A record with a deliver-at header is held: the answer has the batch's base offset, and the record's own offset is its
 //!   schedule id (see [`crate::schedule`]).
 //! - v13 names topics by id (KIP-516); v8 has record errors (KIP-467); v10 has leader hints (KIP-951), not needed by one node.
-//!
-//! Not done yet: transactions.
+//! - What a transaction writes is appended once its coordinator knows that the partition takes part: the client said so before, or
+//!   from v12 on the broker sees to it here (KIP-890). Later requests of the connection wait for that.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use futures::FutureExt;
 use kafka_compat::{
@@ -27,8 +31,9 @@ use kafka_compat::{
     service::Reply,
 };
 use storage::{
-    batch::{ATTR_TRANSACTIONAL, MAGIC_V2},
-    log::AppendError,
+    batch::BatchHeader,
+    log::{AppendError, Guard},
+    units::TopicId,
 };
 use tokio::time::{Instant, timeout_at};
 
@@ -36,20 +41,23 @@ use super::{
     Broker,
     error_code::{self, Kafka},
     lookup,
+    transactional::{self, Support},
 };
 use crate::{
-    metadata::{PartitionState, Topic},
+    coordinator::Producer,
+    metadata::{Image, PartitionState, Topic},
     partition::{AppendedUnit, Partition},
     schedule::accept::{self, Accepted},
     topic_config::TopicConfig,
 };
 
 const ACKS_ALL: i16 = -1;
+/// The first version whose client knows that its transaction is to be aborted, and the first that leaves it to the broker what
+/// takes part.
+const ABORTABLE: i16 = 11;
+const ADDED: i16 = 12;
 /// A sync on this node is part of the append, which `timeout_ms` does not bound; a disk that takes longer is broken.
 const SYNC_PATIENCE: Duration = Duration::from_secs(30);
-/// Where a batch's magic and attributes are.
-const MAGIC_AT: usize = 16;
-const ATTRIBUTES_AT: usize = 21;
 
 /// One partition's answer, and the commit it waits for.
 struct Outcome {
@@ -57,11 +65,22 @@ struct Outcome {
     wait: Option<(Arc<Partition>, AppendedUnit)>,
 }
 
-pub(super) fn handle(broker: &Arc<Broker>, version: i16, request: ProduceRequest) -> Reply {
+pub(super) async fn handle(broker: &Arc<Broker>, version: i16, request: ProduceRequest) -> Reply {
     let acks = request.acks;
     let timeout = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
-    let refused = refusal_of_all(&request);
     let image = broker.metadata.image();
+    let (refused, mut parts) = match transaction_of(&request) {
+        Err(code) => (Some(code), Parts::default()),
+        Ok(None) => (refusal_of_all(&request), Parts::default()),
+        Ok(Some(transaction)) => {
+            let refused = refusal_of_all(&request);
+            let parts = match refused {
+                Some(_) => Parts::default(),
+                None => take_part(broker, &image, version, &request, &transaction).await,
+            };
+            (refused, parts)
+        }
+    };
     let mut topics = Vec::with_capacity(request.topic_data.len());
     for data in request.topic_data {
         let topic = lookup::topic(&image, &data.name, data.topic_id, version >= 13);
@@ -72,14 +91,10 @@ pub(super) fn handle(broker: &Arc<Broker>, version: i16, request: ProduceRequest
             .into_iter()
             .map(|partition| match (refused, topic) {
                 (Some(code), _) | (None, Err(code)) => Outcome::error(partition.index, code),
-                (None, Ok(topic)) => append(
-                    broker,
-                    version,
-                    topic,
-                    partition.index,
-                    partition.records,
-                    acks,
-                ),
+                (None, Ok(topic)) => match parts.remove(&(topic.id, partition.index)).transpose() {
+                    Ok(guard) => append(broker, version, topic, partition, acks, guard),
+                    Err(refused) => Outcome::untransactional(partition.index, &refused),
+                },
             })
             .collect();
         topics.push((data.name, data.topic_id, outcomes));
@@ -116,31 +131,136 @@ pub(super) fn handle(broker: &Arc<Broker>, version: i16, request: ProduceRequest
 
 /// What refuses the request as a whole.
 fn refusal_of_all(request: &ProduceRequest) -> Option<Kafka> {
-    let is_transactional = |records: &bytes::Bytes| {
-        let magic = records.get(MAGIC_AT).copied().map(u8::cast_signed);
-        let attributes = records.get(ATTRIBUTES_AT..).and_then(<[u8]>::first_chunk);
-        magic == Some(MAGIC_V2)
-            && attributes.is_some_and(|a| i16::from_be_bytes(*a) & ATTR_TRANSACTIONAL != 0)
-    };
-    let mut batches = request.topic_data.iter().flat_map(|t| &t.partition_data);
-    if batches.any(|p| p.records.as_ref().is_some_and(is_transactional)) {
-        // There is no transaction coordinator yet: nobody holds an id, so no transaction can have begun.
-        return Some(if request.transactional_id.is_some() {
-            Kafka::InvalidTxnState
-        } else {
-            Kafka::TransactionalIdAuthorizationFailed
-        });
-    }
     (!(-1..=1).contains(&request.acks)).then_some(Kafka::InvalidRequiredAcks)
+}
+
+/// Whose transaction a request writes in.
+struct Transaction {
+    id: String,
+    producer: Producer,
+}
+
+/// What lets batches of a transaction in, or why one is not; nothing of others.
+type Parts = HashMap<(TopicId, i32), Result<Guard, Refused>>;
+
+/// Why a batch of a transaction is not appended.
+struct Refused {
+    code: Kafka,
+    message: String,
+}
+
+/// `None` outside of transactions.
+fn transaction_of(request: &ProduceRequest) -> Result<Option<Transaction>, Kafka> {
+    let batches = request.topic_data.iter().flat_map(|t| &t.partition_data);
+    let mut producers = batches.filter_map(|p| producer_of(p.records.as_ref()?));
+    let Some(producer) = producers.next() else {
+        return Ok(None);
+    };
+    let id = request.transactional_id.as_ref();
+    let id = id.ok_or(Kafka::TransactionalIdAuthorizationFailed)?;
+    if producers.any(|other| other != producer) {
+        return Err(Kafka::InvalidProducerIdMapping);
+    }
+    Ok(Some(Transaction {
+        id: id.0.to_string(),
+        producer,
+    }))
+}
+
+/// Of a batch of a transaction.
+fn producer_of(records: &bytes::Bytes) -> Option<Producer> {
+    let header = BatchHeader::parse(records).ok()?;
+    header.is_transactional().then_some(Producer {
+        id: header.producer_id,
+        epoch: header.producer_epoch,
+    })
+}
+
+/// Asks the coordinator for all partitions where the transaction is not open yet.
+async fn take_part(
+    broker: &Broker,
+    image: &Image,
+    version: i16,
+    request: &ProduceRequest,
+    transaction: &Transaction,
+) -> Parts {
+    let Transaction { id, producer } = transaction;
+    let support = Support::of(version, ABORTABLE, ADDED);
+    let mut guards = HashMap::new();
+    let mut places = Vec::new();
+    for data in &request.topic_data {
+        let Ok(topic) = lookup::topic(image, &data.name, data.topic_id, version >= 13) else {
+            continue;
+        };
+        for p in &data.partition_data {
+            if p.records.as_ref().and_then(producer_of).is_none() {
+                continue;
+            }
+            let Ok(partition) = lookup::partition(broker, topic, p.index, -1) else {
+                continue;
+            };
+            let guard = partition
+                .log()
+                .guard(producer.id, support == Support::Added);
+            if let Some(guard) = guard {
+                guards.insert((topic.name.clone(), p.index), (partition, guard));
+                places.push((topic.name.clone(), p.index));
+            }
+        }
+    }
+    if places.is_empty() {
+        return Parts::new();
+    }
+    let each = transactional::take_part(broker, id, *producer, places, support).await;
+    let mut parts = Parts::new();
+    for (place, takes_part) in each {
+        let Some((partition, guard)) = guards.remove(&place) else {
+            continue;
+        };
+        let part = takes_part.map(|()| guard).map_err(|code| {
+            partition.log().unguard(producer.id);
+            refused(code, support)
+        });
+        parts.insert((partition.key.topic, place.1), part);
+    }
+    parts
+}
+
+/// An error that the client tries again after, where it does not know the coordinator's. Source: Apache Kafka,
+/// `ReplicaManager.handleProduceAppend`.
+fn refused(code: Kafka, support: Support) -> Refused {
+    let is_passing = match code {
+        Kafka::ConcurrentTransactions => support != Support::Added,
+        Kafka::CoordinatorLoadInProgress
+        | Kafka::CoordinatorNotAvailable
+        | Kafka::NotCoordinator => true,
+        _ => false,
+    };
+    match code {
+        _ if is_passing => Refused {
+            code: Kafka::NotEnoughReplicas,
+            message: format!(
+                "Unable to verify the partition has been added to the transaction. Underlying error: {code}"
+            ),
+        },
+        Kafka::InvalidTxnState => Refused {
+            code,
+            message: "Partition was not added to the transaction".to_owned(),
+        },
+        code => Refused {
+            code,
+            message: code.to_string(),
+        },
+    }
 }
 
 fn append(
     broker: &Broker,
     version: i16,
     topic: &Topic,
-    index: i32,
-    records: Option<bytes::Bytes>,
+    PartitionProduceData { index, records, .. }: PartitionProduceData,
     acks: i16,
+    guard: Option<Guard>,
 ) -> Outcome {
     if topic.internal {
         return Outcome::error(index, Kafka::InvalidTopicException);
@@ -194,7 +314,7 @@ fn append(
         return outcome;
     }
     let cancels = !accepted.cancels.is_empty();
-    match partition.append(accepted, now) {
+    match partition.append(accepted, guard, now) {
         Ok(appended) => {
             let is_new = appended.duplicate_of.is_none();
             if is_new {
@@ -284,6 +404,12 @@ impl Outcome {
             .with_log_append_time_ms(-1)
             .with_log_start_offset(-1);
         Self { answer, wait: None }
+    }
+
+    fn untransactional(index: i32, refused: &Refused) -> Self {
+        let mut outcome = Self::error(index, refused.code);
+        outcome.answer.error_message = Some(StrBytes::from_string(refused.message.clone()));
+        outcome
     }
 
     fn refused(index: i32, refusal: Refusal) -> Self {

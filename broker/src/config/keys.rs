@@ -132,7 +132,7 @@ const I64: i64 = i64::MAX;
 pub const CODECS: [&str; 6] = ["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"];
 
 /// Every setting of the node.
-pub const KEYS: [Key; 75] = [
+pub const KEYS: [Key; 81] = [
     key(
         "node.id",
         Kind::Int(0, I32),
@@ -439,6 +439,42 @@ pub const KEYS: [Key; 75] = [
         Kind::Int(1, I32),
         "104857600",
         "Segment size of the topic that groups are kept in, when it is made.",
+    ),
+    key(
+        "transaction.max.timeout.ms",
+        Kind::Int(1, I32),
+        "900000",
+        "The longest time that a transaction may ask to be open for, in milliseconds.",
+    ),
+    key(
+        "transactional.id.expiration.ms",
+        Kind::Int(1, I32),
+        "604800000",
+        "How long a transactional id is kept that nobody uses, in milliseconds.",
+    ),
+    key(
+        "transaction.remove.expired.transaction.cleanup.interval.ms",
+        Kind::Int(1, I32),
+        "3600000",
+        "How often transactional ids are looked for that nobody uses, in milliseconds.",
+    ),
+    dynamic(
+        "transaction.partition.verification.enable",
+        Kind::Bool,
+        "true",
+        "Whether a batch of a transaction is refused where its coordinator does not know that the partition takes part.",
+    ),
+    key(
+        "transaction.state.log.num.partitions",
+        Kind::Int(1, I32),
+        "50",
+        "Partitions of the topic that transactions are kept in, when it is made.",
+    ),
+    key(
+        "transaction.state.log.segment.bytes",
+        Kind::Int(1, I32),
+        "104857600",
+        "Segment size of the topic that transactions are kept in, when it is made.",
     ),
     dynamic(
         "log.cleanup.policy",

@@ -1,15 +1,15 @@
 //! Records of an internal topic as a batch, and back.
 
 use storage::{
-    batch::{BatchHeader, BatchView, MAGIC_V2, seal_header},
+    batch::{ATTR_TRANSACTIONAL, BatchHeader, BatchView, MAGIC_V2, seal_header},
     log::Frame,
     record::{Record, RecordIter},
 };
 
-use super::KeyValue;
+use super::{KeyValue, Producer};
 
-/// Uncompressed, without a producer.
-pub(super) fn encode(records: &[KeyValue], now_ms: i64) -> Frame {
+/// Uncompressed; of a transaction where there is a producer.
+pub(super) fn encode(records: &[KeyValue], producer: Option<Producer>, now_ms: i64) -> Frame {
     let mut body = Vec::new();
     for (delta, KeyValue { key, value }) in (0i32..).zip(records) {
         Record {
@@ -27,12 +27,12 @@ pub(super) fn encode(records: &[KeyValue], now_ms: i64) -> Frame {
         leader_epoch: 0,
         magic: MAGIC_V2,
         crc: 0,
-        attributes: 0,
+        attributes: producer.map_or(0, |_| ATTR_TRANSACTIONAL),
         last_offset_delta: count - 1,
         base_timestamp: now_ms,
         max_timestamp: now_ms,
-        producer_id: -1,
-        producer_epoch: -1,
+        producer_id: producer.map_or(-1, |p| p.id),
+        producer_epoch: producer.map_or(-1, |p| p.epoch),
         base_sequence: -1,
         records_count: count,
     };

@@ -14,7 +14,8 @@ use parking_lot::Mutex;
 use scheduler::Clock;
 use storage::{
     batch::{BatchHeader, BatchView, HEADER_LEN},
-    log::{AppendError, Chunk, ReadUpTo, Unit},
+    control::{Marker, MarkerKind},
+    log::{AppendError, Chunk, Guard, Origin, ReadUpTo, Unit},
     units::{Offset, TimestampMs, TopicId},
 };
 use thiserror::Error;
@@ -24,7 +25,7 @@ use tokio::{
 };
 use tracing::{error, info};
 
-use super::{KeyValue, batch};
+use super::{KeyValue, Producer, batch};
 use crate::{
     metadata::{Image, Metadata},
     partition::{Partition, PartitionKey, Registry, Slot},
@@ -53,6 +54,10 @@ pub trait Shard: Send + 'static {
 
     /// Takes over what a record says, when it was written or at the start. Never fails: what it does not know, it lets be.
     fn replay(&mut self, record: &KeyValue);
+    /// The same, of a record that counts when its producer's transaction is committed.
+    fn replay_in_transaction(&mut self, _producer_id: i64, _record: &KeyValue) {}
+    /// A producer's transaction ended here.
+    fn on_marker(&mut self, _producer_id: i64, _kind: MarkerKind) {}
     /// All records were replayed: deadlines begin now.
     fn loaded(&mut self, now: Now);
     /// When [`Shard::on_deadline`] wants to be called.
@@ -237,6 +242,75 @@ impl<S: Shard> Coordinator<S> {
         }
     }
 
+    /// The same, in a producer's transaction: the records count when it is committed. `guard` is what [`Self::guard`] gave.
+    pub async fn write_in_transaction<R>(
+        self: &Arc<Self>,
+        index: i32,
+        (producer, guard): (Producer, Option<Guard>),
+        decide: impl FnOnce(&mut S, Now) -> Decided<R, S::Then>,
+    ) -> Result<R, CoordinatorError> {
+        let place = self.place(index)?;
+        let (reply, end) = {
+            let mut shard = place.shard.lock();
+            let shard = shard.as_mut().ok_or(CoordinatorError::Loading)?;
+            let now = self.now();
+            let Decided { records, reply, .. } = decide(shard, now);
+            let end = if records.is_empty() {
+                place.partition.offsets().log_end
+            } else {
+                let frame = batch::encode(&records, Some(producer), now.wall.0);
+                let unit = Unit {
+                    frames: vec![frame],
+                };
+                let origin = Origin::Coordinator { guard };
+                let appended = place.partition.append_as(unit, now.wall, origin)?;
+                for record in &records {
+                    shard.replay_in_transaction(producer.id, record);
+                }
+                appended.committed_at
+            };
+            (reply, end)
+        };
+        if place.partition.committed(end).await {
+            Ok(reply)
+        } else {
+            Err(CoordinatorError::NotCommitted)
+        }
+    }
+
+    /// Whether a producer has to show that its transaction is known before it writes here; see [`storage::log::Log::guard`].
+    pub fn guard(
+        &self,
+        index: i32,
+        producer_id: i64,
+        epoch_per_transaction: bool,
+    ) -> Result<Option<Guard>, CoordinatorError> {
+        let place = self.place(index)?;
+        let log = place.partition.log();
+        Ok(log.guard(producer_id, epoch_per_transaction))
+    }
+
+    /// Ends a producer's transaction in a partition. Returns that, and the log end that is to be committed.
+    pub fn append_marker(
+        &self,
+        index: i32,
+        producer: Producer,
+        marker: Marker,
+    ) -> Result<(Arc<Partition>, Offset), CoordinatorError> {
+        let place = self.place(index)?;
+        let mut shard = place.shard.lock();
+        let shard = shard.as_mut().ok_or(CoordinatorError::Loading)?;
+        let now = self.now().wall;
+        let appended = place.partition.append_marker(producer, marker, now)?;
+        shard.on_marker(producer.id, marker.kind);
+        Ok((Arc::clone(&place.partition), appended.committed_at))
+    }
+
+    /// The term of a partition's leader: of what is written to it.
+    pub fn leader_epoch(&self, index: i32) -> Result<i32, CoordinatorError> {
+        Ok(self.place(index)?.partition.leader_epoch().0)
+    }
+
     /// A sleep that ends too late is cut short; most writes put a deadline off.
     fn tell_of_deadline(&self, shard: &S) {
         let planned = self.planned.load(Relaxed);
@@ -267,7 +341,7 @@ impl<S: Shard> Coordinator<S> {
             }
             return Ok((reply, end));
         }
-        let frame = batch::encode(&records, now.wall.0);
+        let frame = batch::encode(&records, None, now.wall.0);
         let appended = place.partition.append_own(
             Unit {
                 frames: vec![frame],
@@ -421,9 +495,20 @@ impl<S: Shard> Coordinator<S> {
         let started = Instant::now();
         let mut records = 0u64;
         let read = for_each_batch(&place.partition, &mut |batch| {
+            let producer_id = batch.header.producer_id;
+            if batch.header.is_control() {
+                if let Some(marker) = Marker::read(batch) {
+                    shard.on_marker(producer_id, marker.kind);
+                }
+                return true;
+            }
             let said = batch::decode(batch);
             for record in said.iter().flatten() {
-                shard.replay(record);
+                if batch.header.is_transactional() {
+                    shard.replay_in_transaction(producer_id, record);
+                } else {
+                    shard.replay(record);
+                }
                 records += 1;
             }
             said.is_some()

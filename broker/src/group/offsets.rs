@@ -46,6 +46,79 @@ type OfGroup = BTreeMap<String, BTreeMap<i32, OffsetValue>>;
 #[derive(Debug, Default)]
 pub(super) struct Offsets(HashMap<String, OfGroup>);
 
+/// What open transactions commit, by producer; in the order of the log.
+#[derive(Debug, Default)]
+pub(super) struct InTransactions(HashMap<i64, Vec<InTransaction>>);
+
+/// An offset that counts when its transaction is committed, unless a later one was committed meanwhile.
+#[derive(Debug)]
+pub(super) struct InTransaction {
+    pub(super) group: String,
+    pub(super) topic: String,
+    pub(super) partition: i32,
+    pub(super) value: OffsetValue,
+    is_outdated: bool,
+}
+
+impl InTransactions {
+    pub(super) fn add(
+        &mut self,
+        producer_id: i64,
+        group: String,
+        (topic, partition): (String, i32),
+        value: OffsetValue,
+    ) {
+        let of_producer = self.0.entry(producer_id).or_default();
+        of_producer.push(InTransaction {
+            group,
+            topic,
+            partition,
+            value,
+            is_outdated: false,
+        });
+    }
+
+    /// What a producer's transaction committed.
+    pub(super) fn end(&mut self, producer_id: i64) -> impl Iterator<Item = InTransaction> {
+        let ended = self.0.remove(&producer_id).unwrap_or_default();
+        ended.into_iter().filter(|offset| !offset.is_outdated)
+    }
+
+    /// A record of the log says what is committed from here on.
+    pub(super) fn outdate(&mut self, group: &str, topic: &str, partition: i32) {
+        for offset in self.0.values_mut().flatten() {
+            offset.is_outdated |= offset.is_of(group, topic, partition);
+        }
+    }
+
+    /// Whether a transaction is open that commits this.
+    pub(super) fn has(&self, group: &str, topic: &str, partition: i32) -> bool {
+        let mut all = self.0.values().flatten();
+        all.any(|offset| offset.is_of(group, topic, partition))
+    }
+
+    /// Whether a transaction is open that commits something of a group.
+    pub(super) fn has_of(&self, group: &str) -> bool {
+        self.0
+            .values()
+            .flatten()
+            .any(|offset| offset.group == group)
+    }
+
+    /// The group is gone.
+    pub(super) fn forget(&mut self, group: &str) {
+        for of_producer in self.0.values_mut() {
+            of_producer.retain(|offset| offset.group != group);
+        }
+    }
+}
+
+impl InTransaction {
+    fn is_of(&self, group: &str, topic: &str, partition: i32) -> bool {
+        self.partition == partition && self.topic == topic && self.group == group
+    }
+}
+
 /// From when on an offset is kept for `offsets.retention.minutes`.
 pub(super) enum KeptSince {
     /// As long as the group is used.

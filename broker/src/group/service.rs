@@ -6,7 +6,11 @@ use kafka_compat::protocol::{
     error::ResponseError as Kafka,
     messages::{JoinGroupResponse, SyncGroupResponse, describe_groups_response::DescribedGroup},
 };
-use storage::log::AppendError;
+use storage::{
+    control::Marker,
+    log::{AppendError, Guard},
+    units::Offset,
+};
 use tokio::sync::watch;
 
 use super::{
@@ -15,7 +19,8 @@ use super::{
 };
 use crate::{
     config::LiveConfig,
-    coordinator::{Coordinator, CoordinatorError, CoordinatorOptions},
+    coordinator::{Coordinator, CoordinatorError, CoordinatorOptions, Producer, partition_of},
+    partition::Partition,
 };
 
 /// The internal topic.
@@ -135,19 +140,80 @@ impl Groups {
         committed.await.map_err(|e| told(&e))?
     }
 
-    /// What a group committed for these partitions.
+    /// Offsets that count when their producer's transaction is committed, all or none.
+    pub async fn commit_in_transaction(
+        &self,
+        group: &str,
+        who: &Identity,
+        generation: i32,
+        commits: &[Commit],
+        (producer, guard): (Producer, Option<Guard>),
+    ) -> Result<(), Kafka> {
+        let shard = self.shard(group)?;
+        let decide = |shard: &mut GroupShard, now| {
+            shard.commit_in_transaction(group, who, generation, commits, now)
+        };
+        let writing = self
+            .0
+            .write_in_transaction(shard, (producer, guard), decide);
+        writing.await.map_err(|e| told(&e))?
+    }
+
+    /// Where a group is, as a transaction names it, and what its producer has to show there; see [`Coordinator::guard`].
+    pub fn guard(
+        &self,
+        group: &str,
+        producer_id: i64,
+        epoch_per_transaction: bool,
+    ) -> Result<(i32, Option<Guard>), Kafka> {
+        let shard = self.shard(group)?;
+        let guard = self.0.guard(shard, producer_id, epoch_per_transaction);
+        Ok((shard, guard.map_err(|e| told(&e))?))
+    }
+
+    /// Where a group is.
+    pub fn partition_of(&self, group: &str) -> Result<i32, Kafka> {
+        self.shard(group)
+    }
+
+    /// Ends a producer's transaction in a partition of the groups' topic; see [`Coordinator::append_marker`].
+    pub fn append_marker(
+        &self,
+        shard: i32,
+        producer: Producer,
+        marker: Marker,
+    ) -> Result<(Arc<Partition>, Offset), CoordinatorError> {
+        self.0.append_marker(shard, producer, marker)
+    }
+
+    /// What a group committed for these partitions: [`Kafka::UnstableOffsetCommit`] where an open transaction commits another
+    /// offset, and only what is stable is asked for.
+    #[expect(clippy::type_complexity, reason = "for each, what was committed")]
     pub fn committed(
         &self,
         group: &str,
         places: &[(String, i32)],
-    ) -> Result<Vec<Option<Committed>>, Kafka> {
+        is_stable: bool,
+    ) -> Result<Vec<Result<Option<Committed>, Kafka>>, Kafka> {
         let shard = self.shard(group)?;
         let look = |shard: &GroupShard| {
             let places = places.iter();
             places
-                .map(|(topic, partition)| shard.committed(group, topic, *partition))
+                .map(|(topic, partition)| {
+                    if is_stable && shard.is_unstable(group, topic, *partition) {
+                        return Err(Kafka::UnstableOffsetCommit);
+                    }
+                    Ok(shard.committed(group, topic, *partition))
+                })
                 .collect()
         };
+        self.0.read(shard, look).map_err(|e| told(&e))
+    }
+
+    /// Whether an open transaction commits something there.
+    pub fn is_unstable(&self, group: &str, topic: &str, partition: i32) -> Result<bool, Kafka> {
+        let shard = self.shard(group)?;
+        let look = |shard: &GroupShard| shard.is_unstable(group, topic, partition);
         self.0.read(shard, look).map_err(|e| told(&e))
     }
 
@@ -206,33 +272,10 @@ fn told(error: &CoordinatorError) -> Kafka {
         CoordinatorError::Append(AppendError::Closed | AppendError::Poisoned) => {
             Kafka::NotCoordinator
         }
+        CoordinatorError::Append(AppendError::InvalidProducerEpoch { .. }) => {
+            Kafka::InvalidProducerEpoch
+        }
+        CoordinatorError::Append(AppendError::InvalidTxnState { .. }) => Kafka::InvalidTxnState,
         CoordinatorError::Append(_) => Kafka::CoordinatorNotAvailable,
-    }
-}
-
-/// Java's hash of the name, as Kafka takes it.
-fn partition_of(group: &str, partitions: i32) -> i32 {
-    let units = group.encode_utf16();
-    let hash = units.fold(0i32, |hash, unit| {
-        hash.wrapping_mul(31).wrapping_add(i32::from(unit))
-    });
-    // Kafka's `Utils.abs`: the smallest number becomes 0.
-    hash.checked_abs().unwrap_or(0) % partitions.max(1)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// `"…".hashCode()` of Java.
-    #[test]
-    fn a_group_is_where_kafka_puts_it() {
-        assert_eq!(partition_of("", 50), 0);
-        assert_eq!(partition_of("a", 50), 97 % 50);
-        let many = i32::MAX;
-        assert_eq!(partition_of("test-group", many), 627_841_412);
-        assert_eq!(partition_of("größe", many), 98_762_257);
-        // Its hash is the smallest 32-bit number.
-        assert_eq!(partition_of("polygenelubricants", 50), 0);
     }
 }

@@ -9,7 +9,7 @@ use kafka_compat::protocol::{
         describe_groups_response::{DescribedGroup, DescribedGroupMember},
     },
 };
-use storage::units::TimestampMs;
+use storage::{control::MarkerKind, units::TimestampMs};
 use tokio::sync::oneshot;
 
 use super::{
@@ -17,7 +17,7 @@ use super::{
         Around, CONSUMER, ClassicGroup, Identity, JoinAsked, Leaving, State, Step, SyncAsked,
         Then as Next, refused_join, text,
     },
-    offsets::{Commit, Committed, KeptSince, Offsets},
+    offsets::{Commit, Committed, InTransaction, InTransactions, KeptSince, Offsets},
     record::{self, OffsetValue, Said},
     service::GroupConfig,
 };
@@ -55,6 +55,7 @@ pub struct GroupShard {
     live: LiveConfig,
     groups: HashMap<String, ClassicGroup>,
     offsets: Offsets,
+    in_transactions: InTransactions,
     deadlines: Deadlines<Deadline>,
 }
 
@@ -78,6 +79,7 @@ impl GroupShard {
             live,
             groups: HashMap::new(),
             offsets: Offsets::default(),
+            in_transactions: InTransactions::default(),
             deadlines: Deadlines::default(),
         }
     }
@@ -201,17 +203,37 @@ impl GroupShard {
         if let Err(code) = allowed {
             return Decided::reply(Err(code));
         }
-        let records = commits.iter().map(|commit| {
-            let value = OffsetValue {
-                offset: commit.offset,
-                leader_epoch: commit.leader_epoch,
-                metadata: commit.metadata.clone(),
-                committed_ms: now.wall.0,
-                expires_ms,
-            };
-            record::offset(id, &commit.topic, commit.partition, Some(&value))
+        Decided::write(commit_records(id, commits, expires_ms, now), Ok(()))
+    }
+
+    /// Offsets that count when their transaction is committed.
+    pub fn commit_in_transaction(
+        &mut self,
+        id: &str,
+        who: &Identity,
+        generation: i32,
+        commits: &[Commit],
+        now: Now,
+    ) -> Decision<Result<(), Kafka>> {
+        let allowed = self.with(id, now, |group, around| {
+            group.may_commit_in_transaction(who, generation)?;
+            group.heard_of(&who.member, around);
+            Ok(())
         });
-        Decided::write(records.collect(), Ok(()))
+        let allowed = match allowed {
+            Some(allowed) => allowed,
+            None if generation < 0 => Ok(()),
+            None => Err(Kafka::IllegalGeneration),
+        };
+        match allowed {
+            Ok(()) => Decided::write(commit_records(id, commits, -1, now), Ok(())),
+            Err(code) => Decided::reply(Err(code)),
+        }
+    }
+
+    /// Whether an open transaction commits something there.
+    pub fn is_unstable(&self, group: &str, topic: &str, partition: i32) -> bool {
+        self.in_transactions.has(group, topic, partition)
     }
 
     /// What a group committed for a partition.
@@ -326,9 +348,11 @@ impl GroupShard {
                 },
                 (Some(_), _) => KeptSince::Used,
             };
-            let expired = self.offsets.expired(id, &since, retention, now.0);
+            let mut expired = self.offsets.expired(id, &since, retention, now.0);
+            expired.retain(|(topic, partition)| !self.is_unstable(id, topic, *partition));
             records.extend(removals(id, &expired));
-            let is_left = self.offsets.places(id).len() > expired.len();
+            let is_left =
+                self.offsets.places(id).len() > expired.len() || self.in_transactions.has_of(id);
             if group.state == State::Empty && !is_left && group.size() == 0 {
                 records.push(record::group(id, None));
             }
@@ -387,6 +411,7 @@ impl Shard for GroupShard {
                     let known = self.groups.entry(group.clone());
                     known.or_insert_with(|| ClassicGroup::new(group.clone(), since));
                 }
+                self.in_transactions.outdate(&group, &topic, partition);
                 self.offsets.set(&group, topic, partition, value);
             }
             Some(Said::Group { group, value }) => match value {
@@ -395,10 +420,43 @@ impl Shard for GroupShard {
                     self.groups.insert(group, known);
                 }
                 None => {
+                    self.in_transactions.forget(&group);
                     self.groups.remove(&group);
                 }
             },
             None => {}
+        }
+    }
+
+    fn replay_in_transaction(&mut self, producer_id: i64, record: &KeyValue) {
+        if let Some(Said::Offset {
+            group,
+            topic,
+            partition,
+            value: Some(value),
+        }) = record::read(record)
+        {
+            let since = TimestampMs(value.committed_ms);
+            let known = self.groups.entry(group.clone());
+            known.or_insert_with(|| ClassicGroup::new(group.clone(), since));
+            let place = (topic, partition);
+            self.in_transactions.add(producer_id, group, place, value);
+        }
+    }
+
+    fn on_marker(&mut self, producer_id: i64, kind: MarkerKind) {
+        let ended = self.in_transactions.end(producer_id);
+        if kind == MarkerKind::Commit {
+            for InTransaction {
+                group,
+                topic,
+                partition,
+                value,
+                ..
+            } in ended
+            {
+                self.offsets.set(&group, topic, partition, Some(value));
+            }
         }
     }
 
@@ -456,6 +514,20 @@ fn decided<R>(group: &str, step: Step, reply: R) -> Decision<R> {
             next,
         }),
     }
+}
+
+fn commit_records(group: &str, commits: &[Commit], expires_ms: i64, now: Now) -> Vec<KeyValue> {
+    let records = commits.iter().map(|commit| {
+        let value = OffsetValue {
+            offset: commit.offset,
+            leader_epoch: commit.leader_epoch,
+            metadata: commit.metadata.clone(),
+            committed_ms: now.wall.0,
+            expires_ms,
+        };
+        record::offset(group, &commit.topic, commit.partition, Some(&value))
+    });
+    records.collect()
 }
 
 fn removals(group: &str, places: &[(String, i32)]) -> Vec<KeyValue> {

@@ -8,7 +8,7 @@ use storage::units::TopicId;
 use super::command::{Command, Outcome};
 
 /// Topics that the node keeps its own state in; clients do not write to them.
-pub(super) const INTERNAL_TOPICS: [&str; 1] = [crate::group::TOPIC];
+pub(super) const INTERNAL_TOPICS: [&str; 2] = [crate::group::TOPIC, crate::transaction::TOPIC];
 
 /// The metadata at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use kafka_compat::record_headers::SCHEDULE_KEY;
 use scheduler::{Marks, Place, StoreError, TimerEntry, TimerKey, TimerStore};
 use storage::{
+    control::MarkerKind,
     frame::{CancelAction, CancelEntry, CancelFrame},
     log::{AppendError, Appended, Frame, Unit},
     units::{DueTime, Offset, ScheduleId, TimestampMs},
@@ -22,12 +23,16 @@ use crate::{
         accept::PendingSize,
         control::{Asked, Change, ControlError, IN_HAND, Loader, Outcome, hold_dues},
         pending::{self, KeysOf, PendingError},
+        transactional::Transactional,
     },
 };
 
-/// *Invariant*: a record is in exactly one of: `uncommitted`, `timers`, `in_hand`, the log as a fire or a cancel.
+/// *Invariant*: a record is in exactly one of: `transactional`, `uncommitted`, `timers`, `in_hand`, the log as a fire or a cancel, or
+/// behind an abort.
 #[derive(Debug)]
 pub(super) struct Pending {
+    /// Holds of open transactions.
+    transactional: Transactional,
     /// Holds appended but not committed, in log order, each with the log end it waits for.
     pub(super) uncommitted: VecDeque<(Offset, Vec<TimerEntry>)>,
     pub(super) timers: TimerStore,
@@ -51,8 +56,9 @@ pub struct Backlog {
 }
 
 impl Pending {
-    pub(super) fn new(timers: TimerStore) -> Self {
+    pub(super) fn new(timers: TimerStore, transactional: Transactional) -> Self {
         Self {
+            transactional,
             uncommitted: VecDeque::new(),
             timers,
             in_hand: Vec::new(),
@@ -75,13 +81,46 @@ impl Pending {
         Ok(found)
     }
 
+    /// These wait for the end of their producer's transaction.
+    pub(super) fn hold_in_transaction(&mut self, producer_id: i64, timers: Vec<TimerEntry>) {
+        self.transactional.hold(producer_id, timers);
+    }
+
+    /// What a producer's transaction holds is armed by its commit, and dropped by its abort; the marker is committed when the log
+    /// is up to `end`. Whether something was armed.
+    pub(super) fn end_transaction(
+        &mut self,
+        producer_id: i64,
+        kind: MarkerKind,
+        at: TimestampMs,
+        end: Offset,
+    ) -> bool {
+        let armed = self.transactional.end(producer_id, kind, at);
+        let is_armed = !armed.is_empty();
+        if is_armed {
+            self.uncommitted.push_back((end, armed));
+        }
+        is_armed
+    }
+
+    /// The first HOLD of what is not in the timers yet.
+    fn first_outside(&self) -> Option<Offset> {
+        let uncommitted = self.uncommitted.iter().flat_map(|(_, entries)| entries);
+        let uncommitted = uncommitted.map(|entry| entry.place.hold).min();
+        let transactional = self.transactional.first_hold();
+        uncommitted.into_iter().chain(transactional).min()
+    }
+
     /// How far into the log the timers go.
     fn marks(&self, log_end: Offset) -> Marks {
-        let uncommitted = self.uncommitted.iter().flat_map(|(_, e)| e).next();
         let carry = self.carrying.as_ref().and_then(Carrying::uncommitted);
-        let holds = uncommitted.map(|entry| entry.place.hold);
         Marks {
-            replay_from: holds.into_iter().chain(carry).min().unwrap_or(log_end),
+            replay_from: self
+                .first_outside()
+                .into_iter()
+                .chain(carry)
+                .min()
+                .unwrap_or(log_end),
             settled_to: log_end,
         }
     }
@@ -216,17 +255,15 @@ impl Partition {
             Err(StoreError::Damaged) if pending.in_hand.is_empty() => {
                 tracing::error!(topic = %self.topic, partition = self.key.index,
                     "timer files are damaged: they are built again from the log");
-                let marks = pending.marks(self.log().offsets().log_end);
+                // What is in the queue stays there, and what open transactions hold stays with them.
+                let queued = pending.uncommitted.front().map(|(end, _)| *end);
+                let carry = pending.carrying.as_ref().and_then(Carrying::uncommitted);
+                let queued = queued.into_iter().chain(carry.map(|at| at.plus(1))).min();
                 // It speaks of files that will be others.
                 pending.carrying = None;
                 let options = pending.timers.options().clone();
-                pending.timers = pending::rebuild(
-                    self.log(),
-                    options,
-                    &self.keys_of(),
-                    Some(marks.replay_from),
-                    now,
-                )?;
+                let rebuilt = pending::rebuild(self.log(), options, &self.keys_of(), queued, now)?;
+                pending.timers = rebuilt.timers;
                 Ok(ask(&mut pending.timers)?)
             }
             answer => Ok(answer?),
@@ -465,18 +502,17 @@ impl Partition {
     /// The oldest HOLD that no appended FIRE or CANCEL has settled whole.
     pub(super) fn oldest_pending(&self) -> Option<Offset> {
         let pending = self.pending.lock();
-        let uncommitted = pending.uncommitted.iter().flat_map(|(_, e)| e).next();
         [
             pending.timers.oldest_hold(),
             pending.in_hand.iter().map(|e| e.place.hold).min(),
-            uncommitted.map(|entry| entry.place.hold),
+            pending.first_outside(),
         ]
         .into_iter()
         .flatten()
         .min()
     }
 
-    /// Held records not yet fired, committed or not.
+    /// Held records not yet fired, committed or not; those of open transactions among them.
     pub fn pending_size(&self) -> PendingSize {
         let pending = self.pending.lock();
         let in_stores = PendingSize {
@@ -486,6 +522,7 @@ impl Partition {
         let uncommitted = pending.uncommitted.iter().flat_map(|(_, entries)| entries);
         uncommitted
             .chain(&pending.in_hand)
+            .chain(pending.transactional.iter())
             .map(|entry| PendingSize {
                 records: 1,
                 bytes: u64::from(entry.place.bytes),
@@ -526,6 +563,7 @@ impl Partition {
         self.log().abandon();
         let mut pending = self.pending.lock();
         pending.closed = true;
+        pending.transactional = Transactional::default();
         pending.uncommitted.clear();
     }
 }

@@ -19,6 +19,6 @@ mod partition;
 mod registry;
 mod requests;
 
-pub use partition::{AppendedUnit, HeldState, Partition, PartitionKey};
+pub use partition::{AppendedUnit, Ended, HeldState, Partition, PartitionKey};
 pub use registry::{Registry, RegistryOptions, Slot};
 pub use requests::Answered;

@@ -11,15 +11,19 @@ use std::{
 use parking_lot::{Mutex, RwLock};
 use scheduler::{Place, TimerKey, TimerStore};
 use storage::{
+    control::Marker,
     frame::{CancelAction, CancelEntry},
-    log::{AppendError, Appended, Frame, Log, Offsets, Retained, Unit},
+    log::{AppendError, Appended, Frame, Guard, Log, Offsets, Origin, Retained, Unit},
     units::{LeaderEpoch, Offset, TimestampMs, TopicId},
 };
 use tokio::sync::watch;
 
 use super::held::Pending;
 use crate::{
-    schedule::{accept::Accepted, control::Change, key_index::KeyIndex},
+    coordinator::Producer,
+    schedule::{
+        accept::Accepted, control::Change, key_index::KeyIndex, transactional::Transactional,
+    },
     telemetry::TopicMetrics,
     topic_config::TopicConfig,
 };
@@ -46,6 +50,15 @@ pub struct AppendedUnit {
     pub duplicate_of: Option<TimestampMs>,
 }
 
+/// What a marker did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// It is committed when the high watermark has reached this.
+    pub committed_at: Offset,
+    /// Held records wait for their due times from then on: the fire loop is to be told.
+    pub arms: bool,
+}
+
 /// A partition that is open on this node.
 #[derive(Debug)]
 pub struct Partition {
@@ -69,6 +82,8 @@ pub struct Partition {
 pub struct HeldState {
     /// Those of its log that are pending.
     pub timers: TimerStore,
+    /// Those of open transactions.
+    pub transactional: Transactional,
     /// Schedule keys, of all partitions.
     pub keys: Arc<KeyIndex>,
 }
@@ -91,7 +106,7 @@ impl Partition {
             leader_epoch: AtomicI32::new(leader_epoch.0),
             metrics,
             config: RwLock::new(config),
-            pending: Mutex::new(Pending::new(held.timers)),
+            pending: Mutex::new(Pending::new(held.timers, held.transactional)),
             pinned_bytes: AtomicU64::new(0),
             carry_again_at: AtomicI64::new(0),
             keys: held.keys,
@@ -124,10 +139,12 @@ impl Partition {
         self.log.offsets()
     }
 
-    /// Appends what a producer sent; its cancels settle what is pending, in the same unit.
+    /// Appends what a producer sent; its cancels settle what is pending, in the same unit. What a transaction holds waits for its
+    /// marker.
     pub fn append(
         &self,
         accepted: Accepted,
+        guard: Option<Guard>,
         now: TimestampMs,
     ) -> Result<AppendedUnit, AppendError> {
         let asked = self.hold_dues(&accepted.cancels)?;
@@ -151,15 +168,18 @@ impl Partition {
         };
         let entries = settled.iter().enumerate().map(entry).collect();
         let held_keys = accepted.held_keys();
+        let original = *accepted.original();
         let (unit, timers) = accepted.into_unit(entries, now);
-        let appended = self.append_own(unit, now)?;
+        let appended = self.append_as(unit, now, Origin::Client { guard })?;
         if appended.duplicate_of.is_none() {
             self.metrics.cancelled(settled.len());
             for (key, place) in settled {
                 pending.apply(key, place, Change::Cancel);
             }
             let timers = timers(appended.base_offset);
-            if !timers.is_empty() {
+            if !timers.is_empty() && original.is_transactional() {
+                pending.hold_in_transaction(original.producer_id, timers);
+            } else if !timers.is_empty() {
                 let held = (appended.committed_at, timers);
                 pending.uncommitted.push_back(held);
             }
@@ -176,9 +196,37 @@ impl Partition {
         self.append_own(unit, now)
     }
 
+    /// Ends a producer's transaction: what it holds waits for its due time from now on, or is dropped.
+    pub fn append_marker(
+        &self,
+        producer: Producer,
+        marker: Marker,
+        now: TimestampMs,
+    ) -> Result<Ended, AppendError> {
+        let unit = Unit {
+            frames: vec![marker.frame(producer.id, producer.epoch, now.0)],
+        };
+        let mut pending = self.pending.lock();
+        let appended = self.append_as(unit, now, Origin::Marker(marker))?;
+        let committed_at = appended.committed_at;
+        let arms = pending.end_transaction(producer.id, marker.kind, now, committed_at);
+        Ok(Ended { committed_at, arms })
+    }
+
     /// Appends what no producer sent and nothing is held of.
     pub fn append_own(&self, unit: Unit, now: TimestampMs) -> Result<AppendedUnit, AppendError> {
-        Ok(match self.log.append(unit, self.leader_epoch(), now.0)? {
+        self.append_as(unit, now, Origin::CLIENT)
+    }
+
+    /// Appends what nothing is held of, checked as this origin asks for.
+    pub fn append_as(
+        &self,
+        unit: Unit,
+        now: TimestampMs,
+        origin: Origin,
+    ) -> Result<AppendedUnit, AppendError> {
+        let epoch = self.leader_epoch();
+        Ok(match self.log.append_as(unit, epoch, now.0, origin)? {
             Appended::New {
                 base_offset,
                 next_offset,

@@ -483,7 +483,10 @@ impl Registry {
             index: &o.keys,
             partition: key,
         };
-        let timers = pending::open(&log, timers, &keys, o.clock.wall())?;
+        let pending::Found {
+            timers,
+            transactional,
+        } = pending::open(&log, timers, &keys, o.clock.wall())?;
         let waiting = timers.len();
         let partition = Arc::new(Partition::new(
             key,
@@ -494,6 +497,7 @@ impl Registry {
             o.metrics.topic(&topic.name),
             HeldState {
                 timers,
+                transactional,
                 keys: Arc::clone(&o.keys),
             },
         ));

@@ -25,6 +25,7 @@ pub mod hold_cache;
 pub mod key_index;
 pub mod pending;
 pub mod timer;
+pub mod transactional;
 mod turns;
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use kafka_compat::{record_headers::SCHEDULE_KEY, records};
 use scheduler::{Marks, Place, StoreError, StoreOptions, TimerEntry, TimerKey, TimerStore};
 use storage::{
     batch::BatchView,
+    control::Marker,
     frame::{CancelAction, CancelEntry, CancelFrame, FrameError, HoldFrame},
     kv::KvError,
     log::{Log, ReadError},
@@ -15,7 +16,7 @@ use storage::{
 };
 use thiserror::Error;
 
-use super::{HEADER_DUE_AT, HEADER_SCHEDULE_ID, key_index::KeyIndex};
+use super::{HEADER_DUE_AT, HEADER_SCHEDULE_ID, key_index::KeyIndex, transactional::Transactional};
 use crate::partition::PartitionKey;
 
 /// Why a partition's pending records cannot be told. It stays offline then: guessing would lose or double one.
@@ -75,13 +76,22 @@ impl KeysOf<'_> {
     }
 }
 
+/// What is pending in a log.
+#[derive(Debug)]
+pub struct Found {
+    /// What waits for its time.
+    pub timers: TimerStore,
+    /// What waits for the end of its transaction.
+    pub transactional: Transactional,
+}
+
 /// The pending records of an open log: its timer store, brought up to the log's end.
 pub fn open(
     log: &Log,
     options: StoreOptions,
     keys: &KeysOf<'_>,
     now: TimestampMs,
-) -> Result<TimerStore, PendingError> {
+) -> Result<Found, PendingError> {
     if let Some((store, marks)) = TimerStore::open(options.clone(), log.offsets().log_end)? {
         match replay(log, store, marks, keys, None, now) {
             Err(PendingError::Store(StoreError::Damaged)) => {}
@@ -91,16 +101,16 @@ pub fn open(
     rebuild(log, options, keys, None, now)
 }
 
-/// The same, from the log alone: holds below `holds_below`, where it is given, and whatever settles them.
+/// The same, from the log alone: what was armed by units that end before `queued`, where it is given, and whatever settles it.
 pub fn rebuild(
     log: &Log,
     options: StoreOptions,
     keys: &KeysOf<'_>,
-    holds_below: Option<Offset>,
+    queued: Option<Offset>,
     now: TimestampMs,
-) -> Result<TimerStore, PendingError> {
+) -> Result<Found, PendingError> {
     let store = TimerStore::create(options)?;
-    replay(log, store, Marks::default(), keys, holds_below, now)
+    replay(log, store, Marks::default(), keys, queued, now)
 }
 
 /// Reads the hidden and FIRE frames from the marks on; what is pending may lie below the log start.
@@ -109,15 +119,16 @@ fn replay(
     store: TimerStore,
     marks: Marks,
     keys: &KeysOf<'_>,
-    holds_below: Option<Offset>,
+    queued: Option<Offset>,
     now: TimestampMs,
-) -> Result<TimerStore, PendingError> {
+) -> Result<Found, PendingError> {
     let mut replay = Replay {
         store,
         keys,
         marks,
         first_kept: log.first_kept(),
-        holds_below: holds_below.unwrap_or(Offset(i64::MAX)),
+        queued: queued.unwrap_or(Offset(i64::MAX)),
+        transactional: Transactional::default(),
         log,
     };
     let mut failed = None;
@@ -131,7 +142,13 @@ fn replay(
             }
         },
     )?;
-    failed.map_or(Ok(replay.store), Err)
+    failed.map_or(
+        Ok(Found {
+            timers: replay.store,
+            transactional: replay.transactional,
+        }),
+        Err,
+    )
 }
 
 struct Replay<'a> {
@@ -140,7 +157,9 @@ struct Replay<'a> {
     marks: Marks,
     /// Of what lies below, the HOLD is gone: it was settled, and is not in the store, or it was carried.
     first_kept: Offset,
-    holds_below: Offset,
+    /// Units that end here or later have armed nothing yet.
+    queued: Offset,
+    transactional: Transactional,
     log: &'a Log,
 }
 
@@ -157,14 +176,20 @@ impl Replay<'_> {
                 }
             }
         } else if let Some(hold) = HoldFrame::parse(frame).map_err(damaged)? {
-            if hold.base_offset >= self.holds_below {
+            if frame.header.is_transactional() {
+                // Where this is a rebuild, those of open transactions are known; nobody asks for these then.
+                let producer_id = frame.header.producer_id;
+                self.transactional.hold(producer_id, timers(&hold));
+                return Ok(());
+            }
+            if self.is_queued(frame) {
                 return Ok(());
             }
             for entry in timers(&hold) {
                 if hold.is_carry {
                     self.carried(at, entry)?;
                 } else {
-                    self.store.insert(entry);
+                    self.armed(at, entry)?;
                 }
             }
             if hold.has_keys {
@@ -174,6 +199,15 @@ impl Replay<'_> {
             for entry in cancel.entries {
                 if self.counts(at, entry.id) {
                     self.cancel(entry)?;
+                }
+            }
+        } else if let Some(marker) = Marker::read(frame) {
+            let ended = TimestampMs(frame.header.max_timestamp);
+            let producer_id = frame.header.producer_id;
+            let armed = self.transactional.end(producer_id, marker.kind, ended);
+            if !self.is_queued(frame) {
+                for entry in armed {
+                    self.armed(at, entry)?;
                 }
             }
         }
@@ -187,7 +221,25 @@ impl Replay<'_> {
     fn counts(&self, at: Offset, id: ScheduleId) -> bool {
         // Of one that was carried, only the first HOLD is gone.
         let is_there = id.0 >= self.first_kept.0 || self.store.moved_to(id).is_some();
-        !self.was_applied(at, id) && is_there && id.0 < self.holds_below.0
+        !self.was_applied(at, id) && is_there
+    }
+
+    fn is_queued(&self, frame: &BatchView) -> bool {
+        frame.header.last_offset() + 1 >= self.queued.0
+    }
+
+    /// A record waits for its time since the frame at `at`. The store may know it, where a transaction that is older holds the marks
+    /// back.
+    fn armed(&mut self, at: Offset, entry: TimerEntry) -> Result<(), PendingError> {
+        let is_known = at < self.marks.settled_to && {
+            let due = self.store.moved_to(entry.key.id).unwrap_or(entry.key.due);
+            let key = TimerKey { due, ..entry.key };
+            self.store.get(key)?.is_some()
+        };
+        if !is_known {
+            self.store.insert(entry);
+        }
+        Ok(())
     }
 
     /// The store knew what a frame at `at` says of that record when its checkpoint was written.

@@ -320,6 +320,24 @@ impl ClassicGroup {
         Some(topics)
     }
 
+    /// Whether offsets may be committed in a transaction: nothing is said of who does not say who he is, and a rebalance under way is
+    /// no reason to refuse.
+    pub(super) fn may_commit_in_transaction(
+        &self,
+        who: &Identity,
+        generation: i32,
+    ) -> Result<(), Kafka> {
+        let is_member = !who.member.is_empty() || who.instance.is_some();
+        if generation < 0 && (self.is(State::Empty) || !is_member) {
+            return Ok(());
+        }
+        self.identify(who)?;
+        if generation != self.generation {
+            return Err(Kafka::IllegalGeneration);
+        }
+        Ok(())
+    }
+
     /// Whether who asks may commit offsets in that generation.
     pub(super) fn may_commit(&self, who: &Identity, generation: i32) -> Result<(), Kafka> {
         let is_member = !who.member.is_empty() || who.instance.is_some();

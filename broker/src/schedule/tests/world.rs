@@ -98,11 +98,15 @@ impl World {
             index: &index,
             partition: key,
         };
-        let timers = pending::open(&log, options, &of, TimestampMs(now)).ok()?;
+        let pending::Found {
+            timers,
+            transactional,
+        } = pending::open(&log, options, &of, TimestampMs(now)).ok()?;
         let metrics = Metrics::new().unwrap().topic("t");
         let epoch = LeaderEpoch(0);
         let held = HeldState {
             timers,
+            transactional,
             keys: index,
         };
         let partition = Partition::new(key, "t".into(), log, epoch, config, metrics, held);
@@ -190,7 +194,7 @@ impl World {
         };
         let checked = records::check_produce(Some(build_batch(header, &body)), &rules)
             .map_err(|refusal| refusal.message)?;
-        let appended = self.partition.append(accept::accept(checked), now);
+        let appended = self.partition.append(accept::accept(checked), None, now);
         self.fire.watch(&self.partition);
         appended.map_err(|e| e.to_string())
     }

@@ -12,7 +12,7 @@ use super::{
 };
 
 /// Segments are small, and what is visible goes after a minute.
-const SETTINGS: [(&str, &str); 3] = [
+pub(super) const SETTINGS: [(&str, &str); 3] = [
     ("retention.ms", "60000"),
     ("segment.bytes", "16384"),
     ("file.delete.delay.ms", "0"),

@@ -1,6 +1,7 @@
 //! A partition whose clock and disk belong to the test: nothing early, nothing lost, nothing twice.
 
 mod carried;
+mod transactional;
 mod world;
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};

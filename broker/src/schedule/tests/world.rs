@@ -6,7 +6,8 @@ use bytes::Bytes;
 use kafka_compat::records::{self, RecordRules};
 use scheduler::{ManualClock, StoreOptions};
 use storage::{
-    batch::{BatchHeader, build_batch},
+    batch::{ATTR_TRANSACTIONAL, BatchHeader, build_batch},
+    control::{Marker, MarkerKind},
     disk::{Disk, crash::CrashDisk},
     log::{Chunk, Log, LogOptions, ReadUpTo, Syncer, SyncerOptions},
     record::Record,
@@ -23,6 +24,7 @@ use super::super::{
 };
 use crate::{
     config::{Config, load},
+    coordinator::Producer,
     partition::{AppendedUnit, HeldState, Partition, PartitionKey},
     telemetry::Metrics,
     topic_config::TopicConfig,
@@ -146,6 +148,42 @@ impl World {
         base_sequence: i32,
         records: &[(Vec<(&str, String)>, &str)],
     ) -> Result<AppendedUnit, String> {
+        self.produce_with(0, producer_id, base_sequence, records)
+    }
+
+    /// The same, in a transaction of that producer.
+    pub(super) fn produce_in_transaction(
+        &self,
+        producer_id: i64,
+        base_sequence: i32,
+        records: &[(Vec<(&str, String)>, &str)],
+    ) -> Result<AppendedUnit, String> {
+        self.produce_with(ATTR_TRANSACTIONAL, producer_id, base_sequence, records)
+    }
+
+    /// Ends a producer's transaction.
+    pub(super) fn end(&self, producer_id: i64, kind: MarkerKind) {
+        let producer = Producer {
+            id: producer_id,
+            epoch: 0,
+        };
+        let marker = Marker {
+            kind,
+            coordinator_epoch: 0,
+            transaction_version: 0,
+        };
+        let now = self.now();
+        self.partition.append_marker(producer, marker, now).unwrap();
+        self.fire.watch(&self.partition);
+    }
+
+    fn produce_with(
+        &self,
+        attributes: i16,
+        producer_id: i64,
+        base_sequence: i32,
+        records: &[(Vec<(&str, String)>, &str)],
+    ) -> Result<AppendedUnit, String> {
         let now = scheduler::Clock::wall(&*self.clock);
         let mut body = Vec::new();
         for (delta, (headers, value)) in (0i32..).zip(records) {
@@ -170,7 +208,7 @@ impl World {
             leader_epoch: -1,
             magic: 2,
             crc: 0,
-            attributes: 0,
+            attributes,
             last_offset_delta: count - 1,
             base_timestamp: now.0,
             max_timestamp: now.0,
@@ -194,7 +232,10 @@ impl World {
         };
         let checked = records::check_produce(Some(build_batch(header, &body)), &rules)
             .map_err(|refusal| refusal.message)?;
-        let appended = self.partition.append(accept::accept(checked), None, now);
+        let appended = {
+            let guard = self.partition.log().guard(producer_id, false);
+            self.partition.append(accept::accept(checked), guard, now)
+        };
         self.fire.watch(&self.partition);
         appended.map_err(|e| e.to_string())
     }

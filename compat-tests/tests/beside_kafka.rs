@@ -36,6 +36,6 @@ fn kafkas_tools_work_unchanged() {
     let broker = Broker::start(&[]).unwrap();
     let mut tools = python("tools/kafka-tools.py");
     tools.arg(&broker.kafka);
-    tools.args(["--without", "transactions,client-metrics"]);
+    tools.args(["--without", "client-metrics"]);
     println!("{}", tool::run(&mut tools).unwrap());
 }

@@ -10,8 +10,10 @@
 //! | journal thread (in `storage`) | 1 | the journal | logs with small appends | `Syncer::close_journal` |
 //! | connection reader and writer (in `kafka-compat`) | per connection | its socket | frames, answers | client leaves, shutdown |
 //! | gRPC connections (in `grpc`, by tonic) | per connection | its socket | calls, answers | client leaves, shutdown |
-//! | `coordinator::runtime` | 1 | loading groups, their deadlines | metadata images, writes, a timer | shutdown |
+//! | `coordinator::runtime` | 2: groups, transactions | loading, deadlines | metadata images, writes, a timer | shutdown |
 //! | group shard (mutex in `coordinator`) | per partition of `__consumer_offsets` | its groups | requests, deadlines | topic deleted |
+//! | transaction shard (mutex in `coordinator`) | per partition of `__transaction_state` | its transactional ids | requests, deadlines | topic deleted |
+//! | `Transactions::finish` | per transaction that ends | its markers, and that it is complete | `Ending`s of shards | when written, shutdown |
 //! | `compaction` | 1 | compacting logs | a timer | shutdown |
 //! | `scrub` | 1 | looking for damage | a timer | shutdown |
 //! | `node::checkpoints` | 1 | when logs are checkpointed | a timer | shutdown |

@@ -11,17 +11,20 @@ use std::{
 
 use compat_tests::{client, cluster::Broker, tool};
 use rdkafka::{
+    ClientConfig, Offset, TopicPartitionList,
+    consumer::{BaseConsumer, Consumer},
     message::{Header, OwnedHeaders},
-    producer::FutureRecord,
+    producer::{BaseProducer, BaseRecord, FutureRecord, Producer},
 };
 
-const RELEASES: [&str; 6] = [
+const RELEASES: [&str; 7] = [
     "v0.1.0",
     "v0.1.0-data-plane",
     "v0.1.0-timers",
     WITH_KEYS,
     WITH_JOURNAL,
     WITH_CARRY,
+    WITH_TRANSACTIONS,
 ];
 /// The first that knew schedule keys; it has timer files of version 2.
 const WITH_KEYS: &str = "v0.1.0-keys";
@@ -29,12 +32,19 @@ const WITH_KEYS: &str = "v0.1.0-keys";
 const WITH_JOURNAL: &str = "v0.1.0-journal";
 /// The first that carried records forward: of one that waits, there is nothing but the carry.
 const WITH_CARRY: &str = "v0.1.0-carry";
+/// The first that knew groups and transactions; one is open, and holds a record.
+const WITH_TRANSACTIONS: &str = "v0.1.0-transactions";
 /// The year 2100: this one waits in every run of this test.
 const FAR: i64 = 4_102_444_800_000;
 const PATIENCE: Duration = Duration::from_secs(10);
 const SETTINGS: [&str; 1] = ["schedule.max.delay.ms=9000000000000"];
 /// Of the one that is written.
-const RETENTION: [&str; 2] = [SETTINGS[0], "log.retention.check.interval.ms=200"];
+const RETENTION: [&str; 4] = [
+    SETTINGS[0],
+    "log.retention.check.interval.ms=200",
+    "offsets.topic.num.partitions=1",
+    "transaction.state.log.num.partitions=1",
+];
 
 fn folder(release: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -103,6 +113,92 @@ async fn carry(broker: &Broker) {
     .unwrap();
 }
 
+fn transactional(kafka: &str, id: &str) -> BaseProducer {
+    let producer: BaseProducer = ClientConfig::new()
+        .set("bootstrap.servers", kafka)
+        .set("transactional.id", id)
+        .set("transaction.timeout.ms", "900000")
+        .create()
+        .unwrap();
+    producer.init_transactions(PATIENCE).unwrap();
+    producer
+}
+
+fn of_group(kafka: &str) -> BaseConsumer {
+    ClientConfig::new()
+        .set("bootstrap.servers", kafka)
+        .set("group.id", "fixture")
+        .create()
+        .unwrap()
+}
+
+/// A record that is seen and one that is held.
+fn send_both(producer: &BaseProducer, value: &str) {
+    let due = FAR.to_string();
+    let held = OwnedHeaders::new().insert(Header {
+        key: "chronos-deliver-at",
+        value: Some(&due),
+    });
+    producer.begin_transaction().unwrap();
+    for headers in [OwnedHeaders::new(), held] {
+        let record = BaseRecord::<(), _>::to("transactions").payload(value);
+        producer
+            .send(record.headers(headers))
+            .map_err(|(e, _)| e)
+            .unwrap();
+    }
+    producer.flush(PATIENCE).unwrap();
+}
+
+/// A transaction that was committed with an offset, one that was aborted, and one that is open.
+async fn transactions(kafka: &str) {
+    client::create_topic(kafka, "transactions", &[])
+        .await
+        .unwrap();
+    let producer = transactional(kafka, "ended");
+    send_both(&producer, "aborted");
+    producer.abort_transaction(PATIENCE).unwrap();
+    send_both(&producer, "committed");
+    let group = of_group(kafka).group_metadata().unwrap();
+    let mut offsets = TopicPartitionList::new();
+    offsets
+        .add_partition_offset("plain", 0, Offset::Offset(7))
+        .unwrap();
+    producer
+        .send_offsets_to_transaction(&offsets, &group, PATIENCE)
+        .unwrap();
+    producer.commit_transaction(PATIENCE).unwrap();
+    let open = transactional(kafka, "open");
+    send_both(&open, "open");
+    // Its end would be an abort.
+    std::mem::forget(open);
+}
+
+/// What is committed is seen and waits; what is open waits until whoever has its id comes again.
+fn check_transactions(broker: &Broker, is_first: bool) {
+    let waiting = |count: u32| {
+        let (_, page) = tool::http_get(&broker.http, "/metrics").unwrap();
+        let line = format!("chronos_schedule_pending_messages{{topic=\"transactions\"}} {count}");
+        assert!(page.contains(&line), "{line}: {page}");
+    };
+    if is_first {
+        waiting(2);
+        let seen = client::read_all(&broker.kafka, "transactions", PATIENCE).unwrap();
+        // That reader is of the default kind: it reads what is committed, up to what is open.
+        let seen: Vec<_> = seen.iter().map(|f| f.value.as_str()).collect();
+        assert_eq!(seen, ["committed"]);
+    }
+    drop(transactional(&broker.kafka, "open"));
+    waiting(1);
+    let mut asked = TopicPartitionList::new();
+    asked.add_partition("plain", 0);
+    let found = of_group(&broker.kafka)
+        .committed_offsets(asked, PATIENCE)
+        .unwrap();
+    let found = found.find_partition("plain", 0).unwrap();
+    assert_eq!(found.offset(), Offset::Offset(7));
+}
+
 /// Plain records, one that fired, one that waits, one that was cancelled, a topic that grew and one that was deleted.
 async fn write(release: &str) {
     let mut broker = Broker::start(&RETENTION).unwrap();
@@ -148,6 +244,7 @@ async fn write(release: &str) {
     }
     client::delete_topic(&broker.kafka, "gone").await.unwrap();
     carry(&broker).await;
+    transactions(&broker.kafka).await;
     broker.kill().unwrap();
     let to = folder(release);
     if to.exists() {
@@ -191,7 +288,7 @@ async fn data_of_every_release_is_opened_and_is_what_it_was() {
             let replayed = replayed.expect("the journal was read");
             assert!(!replayed.contains("written_bytes=0"), "{replayed}");
         }
-        for _start in 0..2 {
+        for start in 0..2 {
             let plain = client::read_all(&broker.kafka, "plain", PATIENCE).unwrap();
             let values: Vec<_> = plain.iter().map(|f| (f.offset, f.value.clone())).collect();
             let expected: Vec<_> = (0..10).map(|i| (i, format!("plain {i}"))).collect();
@@ -203,8 +300,12 @@ async fn data_of_every_release_is_opened_and_is_what_it_was() {
             let waiting = "chronos_schedule_pending_messages{topic=\"held\"} 1";
             assert!(page.contains(waiting), "{release}: {page}");
             let carried = page.contains("chronos_schedule_pending_messages{topic=\"carried\"} 1");
-            assert_eq!(carried, release == WITH_CARRY, "{release}: {page}");
-            if [WITH_KEYS, WITH_JOURNAL, WITH_CARRY].contains(&release) {
+            let carries = [WITH_CARRY, WITH_TRANSACTIONS].contains(&release);
+            assert_eq!(carried, carries, "{release}: {page}");
+            if release == WITH_TRANSACTIONS {
+                check_transactions(&broker, start == 0);
+            }
+            if [WITH_KEYS, WITH_JOURNAL, WITH_CARRY, WITH_TRANSACTIONS].contains(&release) {
                 // The newer one takes the place of the one that waits, whoever wrote it down.
                 send_keyed(&broker.kafka, "newer").await;
                 let (_, page) = tool::http_get(&broker.http, "/metrics").unwrap();

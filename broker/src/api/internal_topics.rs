@@ -1,6 +1,8 @@
 //! Topics that the node keeps its own state in: made when they are first needed, and closed to clients' writes.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, future::Future, time::Duration};
+
+use tokio::time::timeout;
 
 use super::{
     Broker,
@@ -8,6 +10,9 @@ use super::{
     error_code::Kafka,
 };
 use crate::{group, transaction};
+
+/// So long a request waits for a coordinator that is new.
+const LOAD_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Makes the topic of groups, if it is not there.
 pub(super) async fn ensure_offsets(broker: &Broker) -> Result<(), Kafka> {
@@ -17,7 +22,9 @@ pub(super) async fn ensure_offsets(broker: &Broker) -> Result<(), Kafka> {
         ("compression.type", "producer".to_owned()),
         ("segment.bytes", config.topic_segment_bytes.to_string()),
     ];
-    ensure(broker, group::TOPIC, config.topic_partitions, configs).await
+    let made = ensure(broker, group::TOPIC, config.topic_partitions, configs).await?;
+    wait_if(made, broker.groups.loaded()).await;
+    Ok(())
 }
 
 /// Makes the topic of transactions, if it is not there.
@@ -28,17 +35,27 @@ pub(super) async fn ensure_transactions(broker: &Broker) -> Result<(), Kafka> {
         ("compression.type", "uncompressed".to_owned()),
         ("segment.bytes", config.topic_segment_bytes.to_string()),
     ];
-    ensure(broker, transaction::TOPIC, config.topic_partitions, configs).await
+    let made = ensure(broker, transaction::TOPIC, config.topic_partitions, configs).await?;
+    wait_if(made, broker.transactions.loaded()).await;
+    Ok(())
 }
 
+/// A client that asks the new coordinator too early waits longer than this takes.
+async fn wait_if(made: bool, loaded: impl Future<Output = ()>) {
+    if made && timeout(LOAD_PATIENCE, loaded).await.is_err() {
+        tracing::warn!("a new coordinator takes long to load");
+    }
+}
+
+/// Whether it was made.
 async fn ensure(
     broker: &Broker,
     topic: &str,
     partitions: i32,
     configs: Vec<(&str, String)>,
-) -> Result<(), Kafka> {
+) -> Result<bool, Kafka> {
     if broker.metadata.image().topics.contains_key(topic) {
-        return Ok(());
+        return Ok(false);
     }
     let wish = Wish {
         name: topic.to_owned(),
@@ -50,7 +67,7 @@ async fn ensure(
             .collect::<BTreeMap<_, _>>(),
     };
     match auto_create::create(broker, wish).await {
-        Ok(_) | Err((Kafka::TopicAlreadyExists, _)) => Ok(()),
+        Ok(_) | Err((Kafka::TopicAlreadyExists, _)) => Ok(true),
         Err((code, why)) => {
             tracing::warn!(topic, ?code, why, "cannot be made");
             Err(Kafka::CoordinatorNotAvailable)

@@ -140,6 +140,8 @@ pub struct Coordinator<S: Shard> {
     bell: Notify,
     /// Partitions may be there that are not loaded.
     look: AtomicBool,
+    /// Rung after each look for partitions.
+    followed: Notify,
     /// The deadline that is waited for.
     planned: AtomicI64,
 }
@@ -172,6 +174,7 @@ impl<S: Shard> Coordinator<S> {
             shards: Mutex::new(HashMap::new()),
             bell: Notify::new(),
             look: AtomicBool::new(true),
+            followed: Notify::new(),
             planned: AtomicI64::new(i64::MAX),
         })
     }
@@ -210,6 +213,28 @@ impl<S: Shard> Coordinator<S> {
             }
             _ => Err(CoordinatorError::NotHere),
         }
+    }
+
+    /// Waits until all partitions are loaded: those of a topic that was just made soon are.
+    pub async fn loaded(&self) {
+        loop {
+            let heard = self.followed.notified();
+            if self.is_loaded() {
+                return;
+            }
+            heard.await;
+        }
+    }
+
+    fn is_loaded(&self) -> bool {
+        let Some((topic, count)) = self.topic() else {
+            return false;
+        };
+        let shards = self.shards.lock();
+        (0..count).all(|index| {
+            let place = shards.get(&PartitionKey { topic, index });
+            place.is_some_and(|place| place.shard.lock().is_some())
+        })
     }
 
     /// Looks something up in a shard.
@@ -394,6 +419,7 @@ impl<S: Shard> Coordinator<S> {
         loop {
             if self.look.swap(false, Relaxed) {
                 let wait = self.follow().await;
+                self.followed.notify_waiters();
                 retry_at = wait.map(|wait| Instant::now() + wait);
                 let now = names(&images.borrow_and_update());
                 topics.retain(|id, _| !now.contains_key(id));

@@ -66,6 +66,11 @@ impl Groups {
         self.0.run(stopped).await;
     }
 
+    /// Waits until all of them are loaded.
+    pub async fn loaded(&self) {
+        self.0.loaded().await;
+    }
+
     fn shard(&self, group: &str) -> Result<i32, Kafka> {
         let partitions = self.0.partitions().ok_or(Kafka::CoordinatorNotAvailable)?;
         Ok(partition_of(group, partitions))

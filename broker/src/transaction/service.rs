@@ -118,6 +118,11 @@ impl Transactions {
         tokio::join!(coordinator, end_all);
     }
 
+    /// Waits until all of them are loaded.
+    pub async fn loaded(&self) {
+        self.0.coordinator.loaded().await;
+    }
+
     fn shard(&self, id: &str) -> Result<i32, Kafka> {
         let partitions = self.0.coordinator.partitions();
         let partitions = partitions.ok_or(Kafka::NotCoordinator)?;

@@ -26,7 +26,7 @@ const fn api(key: ApiKey, min: i16, max: i16) -> Api {
 }
 
 /// In the order of their keys. Each range is that of Apache Kafka 4.3.
-pub const APIS: [Api; 43] = [
+pub const APIS: [Api; 45] = [
     Api {
         listed_min: 0,
         ..api(ApiKey::Produce, 3, 13)
@@ -71,6 +71,8 @@ pub const APIS: [Api; 43] = [
     api(ApiKey::DescribeProducers, 0, 0),
     api(ApiKey::DescribeTransactions, 0, 0),
     api(ApiKey::ListTransactions, 0, 2),
+    api(ApiKey::ConsumerGroupHeartbeat, 0, 1),
+    api(ApiKey::ConsumerGroupDescribe, 0, 1),
     api(ApiKey::ListConfigResources, 0, 1),
     api(ApiKey::DescribeTopicPartitions, 0, 0),
 ];

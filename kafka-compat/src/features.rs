@@ -1,7 +1,8 @@
 //! Cluster features (KIP-584): what this release supports.
 //!
 //! A feature is listed when this node does what it says: `metadata.version` stands for Kafka 4.3's protocol, `kraft.version` for
-//! voters that are named, `transaction.version` 2 for an epoch per transaction (KIP-890). That of groups comes with them.
+//! voters that are named, `transaction.version` 2 for an epoch per transaction (KIP-890). `group.version` 1 stands for consumer
+//! groups (KIP-848).
 
 /// A feature.
 #[derive(Clone, Copy, Debug)]
@@ -17,7 +18,13 @@ pub struct Feature {
 }
 
 /// In the order of their names.
-pub const FEATURES: [Feature; 3] = [
+pub const FEATURES: [Feature; 4] = [
+    Feature {
+        name: "group.version",
+        min: 0,
+        max: 1,
+        finalized: true,
+    },
     Feature {
         name: "kraft.version",
         min: 0,

@@ -5,7 +5,8 @@ use kafka_protocol::{
     messages::{
         AddOffsetsToTxnResponse, AddPartitionsToTxnResponse, AlterConfigsResponse,
         AlterPartitionReassignmentsResponse, AlterReplicaLogDirsResponse, ApiKey,
-        ApiVersionsResponse, CreatePartitionsResponse, CreateTopicsResponse, DeleteGroupsResponse,
+        ApiVersionsResponse, ConsumerGroupDescribeResponse, ConsumerGroupHeartbeatResponse,
+        CreatePartitionsResponse, CreateTopicsResponse, DeleteGroupsResponse,
         DeleteRecordsResponse, DeleteTopicsResponse, DescribeClusterResponse,
         DescribeConfigsResponse, DescribeGroupsResponse, DescribeLogDirsResponse,
         DescribeProducersResponse, DescribeQuorumResponse, DescribeTopicPartitionsResponse,
@@ -108,6 +109,8 @@ bodies! {
     TxnOffsetCommit(TxnOffsetCommitResponse),
     DescribeTransactions(DescribeTransactionsResponse),
     ListTransactions(ListTransactionsResponse),
+    ConsumerGroupHeartbeat(ConsumerGroupHeartbeatResponse),
+    ConsumerGroupDescribe(ConsumerGroupDescribeResponse),
 }
 
 impl Response {
@@ -259,6 +262,10 @@ impl Response {
                 states.find_map(|s| error(s.error_code))
             }
             Self::ListTransactions(body) => Some(body.error_code),
+            Self::ConsumerGroupHeartbeat(body) => Some(body.error_code),
+            Self::ConsumerGroupDescribe(body) => {
+                body.groups.iter().find_map(|g| error(g.error_code))
+            }
             Self::DescribeTopicPartitions(body) => {
                 body.topics.iter().map(|t| t.error_code).find(|c| *c != 0)
             }

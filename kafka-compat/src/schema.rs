@@ -99,7 +99,7 @@ struct RawField {
     fields: Vec<RawField>,
 }
 
-const FILES: [&str; 43] = [
+const FILES: [&str; 45] = [
     include_str!("../schema/ProduceRequest.json"),
     include_str!("../schema/FetchRequest.json"),
     include_str!("../schema/ListOffsetsRequest.json"),
@@ -143,6 +143,8 @@ const FILES: [&str; 43] = [
     include_str!("../schema/TxnOffsetCommitRequest.json"),
     include_str!("../schema/DescribeTransactionsRequest.json"),
     include_str!("../schema/ListTransactionsRequest.json"),
+    include_str!("../schema/ConsumerGroupHeartbeatRequest.json"),
+    include_str!("../schema/ConsumerGroupDescribeRequest.json"),
 ];
 
 /// The schema of an API's requests.

@@ -13,6 +13,8 @@ mod authorized;
 mod auto_create;
 mod broker_logger;
 mod config_change;
+mod consumer_group_describe;
+mod consumer_group_heartbeat;
 mod create_partitions;
 mod create_topics;
 mod delete_groups;
@@ -190,6 +192,12 @@ impl Service for KafkaService {
             RequestBody::SyncGroup(body) => later(sync_group::handle(broker, version, body)),
             RequestBody::Heartbeat(body) => later(heartbeat::handle(broker, body)),
             RequestBody::LeaveGroup(body) => later(leave_group::handle(broker, version, body)),
+            RequestBody::ConsumerGroupHeartbeat(body) => later(consumer_group_heartbeat::handle(
+                broker, version, client, body,
+            )),
+            RequestBody::ConsumerGroupDescribe(body) => {
+                now(consumer_group_describe::handle(&broker, version, &body))
+            }
             RequestBody::OffsetCommit(body) => later(offset_commit::handle(broker, version, body)),
             RequestBody::OffsetFetch(body) => now(offset_fetch::handle(&broker, version, body)),
             RequestBody::OffsetDelete(body) => later(offset_delete::handle(broker, body)),

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use super::{Broker, group_id, lookup, told_by_topic::ToldByTopic};
-use crate::group::Commit;
+use crate::{group::Commit, metadata::Topic};
 use kafka_compat::protocol::{
     error::ResponseError as Kafka,
     messages::{
@@ -39,7 +39,7 @@ pub(super) async fn handle(
             let index = partition.partition_index;
             let checked = known.and_then(|known| lookup::is_there(known, index).map(|()| known));
             match checked {
-                Ok(known) => commits.push(commit(&known.name, partition)),
+                Ok(known) => commits.push(commit(known, partition)),
                 Err(code) => told.refused(&name, answer(index, code.code())),
             }
         }
@@ -80,6 +80,10 @@ async fn commit_all(
     let retention = (version <= RETENTION_MAX && request.retention_time_ms >= 0)
         .then_some(request.retention_time_ms);
     let generation = request.generation_id_or_member_epoch;
+    // Older versions cannot say of which epoch they are.
+    if version < SAYS_NO_GROUP && broker.groups.has_consumer(&request.group_id, &who.member) {
+        return Err(Kafka::UnsupportedVersion);
+    }
     let committed = broker
         .groups
         .commit(&request.group_id, &who, generation, (commits, retention));
@@ -90,10 +94,11 @@ async fn commit_all(
     }
 }
 
-fn commit(topic: &str, asked: &OffsetCommitRequestPartition) -> Commit {
+fn commit(topic: &Topic, asked: &OffsetCommitRequestPartition) -> Commit {
     let metadata = asked.committed_metadata.as_deref().unwrap_or_default();
     Commit {
-        topic: topic.to_owned(),
+        topic: topic.name.clone(),
+        topic_id: topic.id,
         partition: asked.partition_index,
         offset: asked.committed_offset,
         leader_epoch: asked.committed_leader_epoch,

@@ -24,6 +24,8 @@ use crate::{group::Committed, metadata::Image};
 
 /// The first version that asks for several groups.
 const BATCHED: i16 = 8;
+/// The first version that says who asks (KIP-848).
+const SAYS_WHO: i16 = 9;
 /// The first version that names topics by id.
 const BY_ID: i16 = 10;
 
@@ -84,6 +86,14 @@ fn of_group(
 ) -> OffsetFetchResponseGroup {
     let answer = OffsetFetchResponseGroup::default().with_group_id(asked.group_id.clone());
     let image = broker.metadata.image();
+    let member = asked.member_id.as_deref();
+    if version >= SAYS_WHO
+        && let Err(code) = broker
+            .groups
+            .may_fetch(&asked.group_id, member, asked.member_epoch)
+    {
+        return answer.with_error_code(code.code());
+    }
     let topics = match &asked.topics {
         Some(topics) => named(
             broker,

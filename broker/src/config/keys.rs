@@ -132,7 +132,7 @@ const I64: i64 = i64::MAX;
 pub const CODECS: [&str; 6] = ["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"];
 
 /// Every setting of the node.
-pub const KEYS: [Key; 81] = [
+pub const KEYS: [Key; 84] = [
     key(
         "node.id",
         Kind::Int(0, I32),
@@ -415,6 +415,24 @@ pub const KEYS: [Key; 81] = [
         Kind::Int(0, I32),
         "4096",
         "Bytes that a client may keep with a committed offset.",
+    ),
+    key(
+        "group.consumer.session.timeout.ms",
+        Kind::Int(1, I32),
+        "45000",
+        "How long a member of a consumer group may be silent, in milliseconds.",
+    ),
+    key(
+        "group.consumer.heartbeat.interval.ms",
+        Kind::Int(1, I32),
+        "5000",
+        "How often members of consumer groups are to say that they are alive, in milliseconds.",
+    ),
+    key(
+        "group.consumer.max.size",
+        Kind::Int(1, I32),
+        "2147483647",
+        "How many members a consumer group may have.",
     ),
     key(
         "offsets.retention.minutes",

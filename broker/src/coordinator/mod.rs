@@ -7,10 +7,12 @@
 
 mod batch;
 mod deadlines;
+mod flexible;
 mod runtime;
 mod wire;
 
 pub use deadlines::Deadlines;
+pub use flexible::{FlexibleReader, FlexibleWriter};
 pub use runtime::{Coordinator, CoordinatorError, CoordinatorOptions, Decided, Now, Shard};
 pub use wire::{Reader, Writer};
 

@@ -4,6 +4,7 @@
 //! api/join_group.rs … ──> Groups (which shard, `__consumer_offsets` made on first use) ──> coordinator::Coordinator
 //!                                                                                            └─> GroupShard
 //!                                                                                                 ├─ classic/  members, generations
+//!                                                                                                 ├─ consumer/ members, epochs (KIP-848)
 //!                                                                                                 └─ offsets   what was committed
 //! ```
 //! A [`GroupShard`] decides and keeps; nothing in it waits, reads a clock or touches a log. Members that wait for others (a
@@ -11,6 +12,7 @@
 //! Apache Kafka's (`record.rs`). Source: Apache Kafka, `GroupMetadataManager`, `ClassicGroup`, `OffsetMetadataManager`.
 
 mod classic;
+mod consumer;
 mod offsets;
 mod record;
 mod service;
@@ -19,6 +21,9 @@ mod shard;
 mod tests;
 
 pub use classic::{Identity, JoinAsked, Leaving, SyncAsked};
+pub use consumer::{
+    ASSIGNORS, DescribedGroup, DescribedMember, HeartbeatAnswer, HeartbeatAsked, Refused, Target,
+};
 pub use offsets::{Commit, Committed};
 pub use service::{GroupConfig, Groups, TOPIC};
 pub use shard::{GroupShard, Listed};

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use storage::units::TopicId;
+
 use super::record::OffsetValue;
 
 /// An offset to commit.
@@ -9,6 +11,8 @@ use super::record::OffsetValue;
 pub struct Commit {
     /// The topic.
     pub topic: String,
+    /// Its id.
+    pub topic_id: TopicId,
     /// Its partition.
     pub partition: i32,
     /// The offset to go on from.
@@ -103,13 +107,6 @@ impl InTransactions {
             .values()
             .flatten()
             .any(|offset| offset.group == group)
-    }
-
-    /// The group is gone.
-    pub(super) fn forget(&mut self, group: &str) {
-        for of_producer in self.0.values_mut() {
-            of_producer.retain(|offset| offset.group != group);
-        }
     }
 }
 

@@ -14,7 +14,8 @@ use storage::{
 use tokio::sync::watch;
 
 use super::{
-    Commit, Committed, GroupShard, Identity, JoinAsked, Leaving, Listed, SyncAsked,
+    Commit, Committed, DescribedGroup as DescribedConsumerGroup, GroupShard, HeartbeatAnswer,
+    HeartbeatAsked, Identity, JoinAsked, Leaving, Listed, Refused, SyncAsked,
     classic::refused_join,
 };
 use crate::{
@@ -37,6 +38,12 @@ pub struct GroupConfig {
     pub max_session_timeout_ms: i64,
     /// `group.max.size`
     pub max_size: usize,
+    /// `group.consumer.session.timeout.ms`
+    pub consumer_session_timeout_ms: i64,
+    /// `group.consumer.heartbeat.interval.ms`
+    pub consumer_heartbeat_interval_ms: i32,
+    /// `group.consumer.max.size`
+    pub consumer_max_size: usize,
     /// `offset.metadata.max.bytes`, which Kafka counts in characters of UTF-16.
     pub metadata_max_length: usize,
     /// `offsets.retention.minutes`, in milliseconds.
@@ -114,6 +121,48 @@ impl Groups {
             shard.heartbeat(group, who, generation, now)
         });
         heard.await.map_err(|e| told(&e))?
+    }
+
+    /// A member of a consumer group is alive, wants something, or leaves.
+    pub async fn consumer_heartbeat(
+        &self,
+        asked: &HeartbeatAsked,
+    ) -> Result<HeartbeatAnswer, Refused> {
+        let refused = |code: Kafka| Refused::new(code, code.to_string());
+        let shard = self.shard(&asked.group).map_err(refused)?;
+        let image = self.0.image();
+        let heard = self.0.write(shard, |shard, now| {
+            shard.consumer_heartbeat(asked, &image, now)
+        });
+        heard.await.map_err(|e| refused(told(&e)))?
+    }
+
+    /// A consumer group, or why there is none.
+    pub fn describe_consumer(&self, group: &str) -> Result<Option<DescribedConsumerGroup>, Kafka> {
+        let shard = self.shard(group)?;
+        let described = self.0.read(shard, |shard| shard.describe_consumer(group));
+        described.map_err(|e| told(&e))
+    }
+
+    /// Whether there is a consumer group of that name.
+    pub fn is_consumer(&self, group: &str) -> Result<bool, Kafka> {
+        let shard = self.shard(group)?;
+        let look = |shard: &GroupShard| shard.is_consumer(group);
+        self.0.read(shard, look).map_err(|e| told(&e))
+    }
+
+    /// Whether there is a consumer group of that name with that member.
+    pub fn has_consumer(&self, group: &str, member: &str) -> bool {
+        let shard = self.shard(group).ok();
+        let look = |shard: &GroupShard| shard.has_consumer(group, member);
+        shard.is_some_and(|shard| self.0.read(shard, look).unwrap_or(false))
+    }
+
+    /// Whether who asks may read what a group committed.
+    pub fn may_fetch(&self, group: &str, member: Option<&str>, epoch: i32) -> Result<(), Kafka> {
+        let shard = self.shard(group)?;
+        let look = |shard: &GroupShard| shard.may_fetch(group, member, epoch);
+        self.0.read(shard, look).map_err(|e| told(&e))?
     }
 
     /// Members leave; an answer for each, [`Kafka::UnknownMemberId`] where there is no such group.

@@ -1,5 +1,7 @@
 //! The groups of one partition of `__consumer_offsets`.
 
+mod consumers;
+
 use std::collections::HashMap;
 
 use kafka_compat::protocol::{
@@ -17,6 +19,7 @@ use super::{
         Around, CONSUMER, ClassicGroup, Identity, JoinAsked, Leaving, State, Step, SyncAsked,
         Then as Next, refused_join, text,
     },
+    consumer::{self, ConsumerGroup},
     offsets::{Commit, Committed, InTransaction, InTransactions, KeptSince, Offsets},
     record::{self, OffsetValue, Said},
     service::GroupConfig,
@@ -38,6 +41,10 @@ pub(super) enum Deadline {
     Sync(String),
     /// A heartbeat of a member.
     Session(String, String),
+    /// A heartbeat of a consumer group's member.
+    Member(String, String),
+    /// Such a member to give partitions up.
+    Revoke(String, String),
     /// Offsets that nobody needs any more are looked for.
     Expire,
 }
@@ -54,6 +61,7 @@ pub struct Then {
 pub struct GroupShard {
     live: LiveConfig,
     groups: HashMap<String, ClassicGroup>,
+    consumers: HashMap<String, ConsumerGroup>,
     offsets: Offsets,
     in_transactions: InTransactions,
     deadlines: Deadlines<Deadline>,
@@ -68,6 +76,8 @@ pub struct Listed {
     pub protocol_type: String,
     /// Kafka's name of its state.
     pub state: &'static str,
+    /// It speaks the consumer protocol (KIP-848), and not the classic one.
+    pub is_consumer: bool,
 }
 
 type Decision<R> = Decided<R, Then>;
@@ -78,6 +88,7 @@ impl GroupShard {
         Self {
             live,
             groups: HashMap::new(),
+            consumers: HashMap::new(),
             offsets: Offsets::default(),
             in_transactions: InTransactions::default(),
             deadlines: Deadlines::default(),
@@ -120,6 +131,19 @@ impl GroupShard {
                 &asked.who.member,
             )));
         }
+        let mut before = Vec::new();
+        match self.consumers.get(id) {
+            Some(group) if group.is_empty() => {
+                // It becomes one of the other kind, with what it committed.
+                before = group.tombstones();
+                self.consumers.remove(id);
+            }
+            Some(_) => {
+                let refused = refused_join(Kafka::InconsistentGroupProtocol, &asked.who.member);
+                return Decided::reply(answered(refused));
+            }
+            None => {}
+        }
         if !self.groups.contains_key(id) {
             if !asked.who.member.is_empty() {
                 return Decided::reply(answered(refused_join(
@@ -132,7 +156,10 @@ impl GroupShard {
         }
         let joined = self.with(id, now, |group, around| group.join(asked, around));
         match joined {
-            Some(join) => decided(id, join.step, join.answer),
+            Some(mut join) => {
+                join.step.records.splice(0..0, before);
+                decided(id, join.step, join.answer)
+            }
             None => Decided::reply(answered(refused_join(Kafka::UnknownMemberId, ""))),
         }
     }
@@ -189,10 +216,13 @@ impl GroupShard {
         (commits, expires_ms): (&[Commit], i64),
         now: Now,
     ) -> Decision<Result<(), Kafka>> {
-        let allowed = self.with(id, now, |group, around| {
-            group.may_commit(who, generation)?;
-            group.heard_of(&who.member, around);
-            Ok(())
+        let of_consumer = self.may_commit_to_consumer(id, who, generation, commits);
+        let allowed = of_consumer.or_else(|| {
+            self.with(id, now, |group, around| {
+                group.may_commit(who, generation)?;
+                group.heard_of(&who.member, around);
+                Ok(())
+            })
         });
         let allowed = match allowed {
             Some(allowed) => allowed,
@@ -215,10 +245,25 @@ impl GroupShard {
         commits: &[Commit],
         now: Now,
     ) -> Decision<Result<(), Kafka>> {
-        let allowed = self.with(id, now, |group, around| {
-            group.may_commit_in_transaction(who, generation)?;
-            group.heard_of(&who.member, around);
-            Ok(())
+        let is_nobody = generation < 0 && who.member.is_empty() && who.instance.is_none();
+        let of_consumer = if is_nobody && self.consumers.contains_key(id) {
+            Some(Ok(()))
+        } else {
+            let allowed = self.may_commit_to_consumer(id, who, generation, commits);
+            // A transaction knows of generations only.
+            allowed.map(|a| {
+                a.map_err(|code| match code {
+                    Kafka::StaleMemberEpoch => Kafka::IllegalGeneration,
+                    code => code,
+                })
+            })
+        };
+        let allowed = of_consumer.or_else(|| {
+            self.with(id, now, |group, around| {
+                group.may_commit_in_transaction(who, generation)?;
+                group.heard_of(&who.member, around);
+                Ok(())
+            })
         });
         let allowed = match allowed {
             Some(allowed) => allowed,
@@ -258,8 +303,15 @@ impl GroupShard {
             group: group.id.clone(),
             protocol_type: group.protocol_type.clone().unwrap_or_default(),
             state: group.state.name(),
+            is_consumer: false,
         });
-        groups.collect()
+        let consumers = self.consumers.iter().map(|(id, group)| Listed {
+            group: id.clone(),
+            protocol_type: CONSUMER.to_owned(),
+            state: group.state(),
+            is_consumer: true,
+        });
+        groups.chain(consumers).collect()
     }
 
     /// A group and its members; `None` where there is none.
@@ -291,6 +343,14 @@ impl GroupShard {
 
     /// A group without members goes, with all that it committed.
     pub fn delete(&mut self, id: &str) -> Decision<Result<(), Kafka>> {
+        if let Some(group) = self.consumers.get(id) {
+            if !group.is_empty() {
+                return Decided::reply(Err(Kafka::NonEmptyGroup));
+            }
+            let mut records = removals(id, &self.offsets.places(id));
+            records.extend(group.tombstones());
+            return Decided::write(records, Ok(()));
+        }
         match self.groups.get(id) {
             None => Decided::reply(Err(Kafka::GroupIdNotFound)),
             Some(group) if group.state != State::Empty => Decided::reply(Err(Kafka::NonEmptyGroup)),
@@ -309,15 +369,18 @@ impl GroupShard {
         id: &str,
         places: &[(String, i32)],
     ) -> Decision<Result<Vec<Result<(), Kafka>>, Kafka>> {
-        let Some(group) = self.groups.get(id) else {
-            return Decided::reply(Err(Kafka::GroupIdNotFound));
+        let (is_empty, read) = match (self.consumers.get(id), self.groups.get(id)) {
+            (Some(group), _) => (group.is_empty(), Some(group.subscribed())),
+            (None, Some(group)) => {
+                let is_empty = group.state == State::Empty;
+                let is_consumer = group.protocol_type.as_deref() == Some(CONSUMER);
+                if !is_empty && !is_consumer {
+                    return Decided::reply(Err(Kafka::NonEmptyGroup));
+                }
+                (is_empty, group.subscribed())
+            }
+            (None, None) => return Decided::reply(Err(Kafka::GroupIdNotFound)),
         };
-        let is_empty = group.state == State::Empty;
-        let is_consumer = group.protocol_type.as_deref() == Some(CONSUMER);
-        if !is_empty && !is_consumer {
-            return Decided::reply(Err(Kafka::NonEmptyGroup));
-        }
-        let read = group.subscribed();
         // What cannot be read may be any topic.
         let reads = |topic: &String| read.as_ref().is_none_or(|read| read.contains(topic));
         let (mut answers, mut gone) = (Vec::new(), Vec::new());
@@ -357,6 +420,17 @@ impl GroupShard {
                 records.push(record::group(id, None));
             }
         }
+        for (id, group) in &self.consumers {
+            let since = KeptSince::CommitUnlessRead(group.subscribed());
+            let mut expired = self.offsets.expired(id, &since, retention, now.0);
+            expired.retain(|(topic, partition)| !self.is_unstable(id, topic, *partition));
+            records.extend(removals(id, &expired));
+            let is_left =
+                self.offsets.places(id).len() > expired.len() || self.in_transactions.has_of(id);
+            if group.is_empty() && !is_left {
+                records.extend(group.tombstones());
+            }
+        }
         records
     }
 
@@ -375,6 +449,12 @@ impl GroupShard {
                     group.on_session_deadline(&member, around)
                 });
                 (id, step)
+            }
+            Deadline::Member(group, member) => {
+                return Decided::write(self.fence(&group, &member, false), ());
+            }
+            Deadline::Revoke(group, member) => {
+                return Decided::write(self.fence(&group, &member, true), ());
             }
             Deadline::Expire => {
                 let mut records = self.expire(now.wall);
@@ -406,7 +486,9 @@ impl Shard for GroupShard {
                 partition,
                 value,
             }) => {
-                if let Some(value) = &value {
+                if let Some(value) = &value
+                    && !self.consumers.contains_key(&group)
+                {
                     let since = TimestampMs(value.committed_ms);
                     let known = self.groups.entry(group.clone());
                     known.or_insert_with(|| ClassicGroup::new(group.clone(), since));
@@ -420,11 +502,14 @@ impl Shard for GroupShard {
                     self.groups.insert(group, known);
                 }
                 None => {
-                    self.in_transactions.forget(&group);
                     self.groups.remove(&group);
                 }
             },
-            None => {}
+            None => {
+                if let Some((group, said)) = consumer::record::read(record) {
+                    self.replay_consumer(group, said);
+                }
+            }
         }
     }
 
@@ -437,8 +522,10 @@ impl Shard for GroupShard {
         }) = record::read(record)
         {
             let since = TimestampMs(value.committed_ms);
-            let known = self.groups.entry(group.clone());
-            known.or_insert_with(|| ClassicGroup::new(group.clone(), since));
+            if !self.consumers.contains_key(&group) {
+                let known = self.groups.entry(group.clone());
+                known.or_insert_with(|| ClassicGroup::new(group.clone(), since));
+            }
             let place = (topic, partition);
             self.in_transactions.add(producer_id, group, place, value);
         }
@@ -465,6 +552,7 @@ impl Shard for GroupShard {
         for id in ids {
             self.with(&id, now, ClassicGroup::loaded);
         }
+        self.consumers_loaded(now);
         self.look_again(true, now);
     }
 
@@ -479,7 +567,7 @@ impl Shard for GroupShard {
 
     fn on_topics_gone(&mut self, is_gone: &dyn Fn(&str) -> bool) -> Decision<()> {
         let mut records = Vec::new();
-        for group in self.groups.keys() {
+        for group in self.groups.keys().chain(self.consumers.keys()) {
             let mut places = self.offsets.places(group);
             places.retain(|(topic, _)| is_gone(topic));
             records.extend(removals(group, &places));

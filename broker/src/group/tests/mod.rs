@@ -1,5 +1,7 @@
 //! A shard whose clock and log belong to the test.
 
+mod consumers;
+
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
@@ -7,7 +9,7 @@ use kafka_compat::protocol::{
     error::ResponseError as Kafka,
     messages::{JoinGroupResponse, SyncGroupResponse},
 };
-use storage::units::TimestampMs;
+use storage::units::{TimestampMs, TopicId};
 use tokio::sync::oneshot::Receiver;
 
 use super::{Commit, GroupShard, Identity, JoinAsked, Leaving, SyncAsked, shard::Then};
@@ -219,6 +221,7 @@ impl World {
 
     fn commit(&mut self, who: &Identity, generation: i32, offset: i64) -> Result<(), Kafka> {
         let commit = Commit {
+            topic_id: TopicId::nil(),
             topic: "t".into(),
             partition: 0,
             offset,

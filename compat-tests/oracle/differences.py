@@ -29,7 +29,6 @@ class Difference:
         return all(fnmatch.fnmatchcase(value, pattern.replace("[", "[[]")) for value, pattern in pairs)
 
 
-GROUPS = "the consumer protocol of KIP-848 is a later step"
 STALE_JOIN = "a member that joins again while it waits: the join it gave up is answered NOT_COORDINATOR, where Kafka never answers it"
 SHARES = "share groups and streams groups are a later step"
 UNKNOWN_TO_BROKER = "a setting of the broker that does not exist is refused; Kafka keeps it for plugins to read"
@@ -44,7 +43,6 @@ CHECKED = "every record of every batch is checked, also of an uncompressed one: 
 
 LISTED = [
     *(Difference("ApiVersions", "*", f"*.ApiKeys.{key}", reason, "{*", "<absent>") for reason, keys in {
-        GROUPS: (68, 69),
         "authentication, ACLs and delegation tokens are a later step": (17, 36, 29, 30, 31, 38, 39, 40, 41, 50, 51),
         "quotas are a later step": (48, 49),
         SHARES: (76, 77, 78, 79, 88, 89, 90, 91, 92),
@@ -52,7 +50,7 @@ LISTED = [
         "one node: there is no other to remove, and no voter to add": (64, 80, 81),
     }.items() for key in keys),
     *(Difference("ApiVersions", "*", f"*.{where}.{feature}", reason, "{*", "<absent>") for feature, reason in (
-        ("group.version", GROUPS), ("share.version", SHARES), ("streams.version", SHARES),
+        ("share.version", SHARES), ("streams.version", SHARES),
         ("eligible.leader.replicas.version", "one node: there are no other replicas to be eligible")) for where in ("SupportedFeatures", "FinalizedFeatures")),
     *(Difference("JoinGroup", f"new-member-with-{what}", "2", KAFKA_FAILS, "'silent'") for what in ("one-protocol-twice", "endless-subscription")),
     Difference("JoinGroup", "member-joins-again-while-it-waits", "2", STALE_JOIN, "'silent'"),

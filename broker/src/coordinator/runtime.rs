@@ -222,6 +222,9 @@ impl<S: Shard> Coordinator<S> {
 
     /// Waits until all partitions are loaded: those of a topic that was just made soon are.
     pub async fn loaded(&self) {
+        // The partitions are open by now; they may not have been when they were looked for.
+        self.look.store(true, Relaxed);
+        self.bell.notify_one();
         loop {
             let heard = self.followed.notified();
             if self.is_loaded() {

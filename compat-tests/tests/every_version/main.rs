@@ -6,6 +6,8 @@
     reason = "a test that cannot go on has failed"
 )]
 
+mod transactions;
+
 use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
@@ -735,7 +737,9 @@ async fn every_version_of_every_api_is_answered_whole() {
         + of_topics(&broker)
         + of_configs(&broker)
         + of_the_cluster(&broker)
-        + of_groups(&broker, topic_id);
+        + of_groups(&broker, topic_id)
+        + transactions::of_transactions(&broker)
+        + transactions::of_consumer_groups(&broker);
     let all: i16 = api_table::APIS
         .iter()
         .map(|api| api.max - api.min + 1)

@@ -724,7 +724,7 @@ fn of_all_groups(broker: &Broker) -> i16 {
 
 #[tokio::test]
 async fn every_version_of_every_api_is_answered_whole() {
-    let broker = Broker::start(&[]).unwrap();
+    let broker = Broker::start(&["transaction.state.log.num.partitions=1"]).unwrap();
     client::create_topic(&broker.kafka, TOPIC, &[])
         .await
         .unwrap();

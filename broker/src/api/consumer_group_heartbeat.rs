@@ -128,6 +128,7 @@ fn asked(client: Client, request: ConsumerGroupHeartbeatRequest) -> HeartbeatAsk
         owned,
         client_id: client.id,
         client_host: client.host,
+        classic: None,
     }
 }
 

@@ -109,6 +109,17 @@ impl Reader {
         Some(Bytes::copy_from_slice(&self.take(len)?))
     }
 
+    /// Bytes, or null.
+    #[expect(clippy::option_option, reason = "cut off, null, or there")]
+    pub fn nullable_bytes(&mut self) -> Option<Option<Bytes>> {
+        let len = self.i32()?;
+        if len == -1 {
+            return Some(None);
+        }
+        let bytes = self.take(usize::try_from(len).ok()?)?;
+        Some(Some(Bytes::copy_from_slice(&bytes)))
+    }
+
     fn take(&mut self, len: usize) -> Option<Bytes> {
         (len <= self.0.len()).then(|| self.0.split_to(len))
     }

@@ -88,7 +88,10 @@ impl Groups {
         let member = asked.who.member.clone();
         let joined = async {
             let shard = self.shard(&asked.group)?;
-            let joining = self.0.write(shard, |shard, now| shard.join(&asked, now));
+            let image = self.0.image();
+            let joining = self
+                .0
+                .write(shard, |shard, now| shard.join_any(&asked, &image, now));
             let answer = joining.await.map_err(|e| told(&e))?;
             // The group went with its partition.
             answer.await.map_err(|_| Kafka::NotCoordinator)
@@ -101,7 +104,10 @@ impl Groups {
     pub async fn sync(&self, asked: SyncAsked) -> SyncGroupResponse {
         let synced = async {
             let shard = self.shard(&asked.group)?;
-            let syncing = self.0.write(shard, |shard, now| shard.sync(asked, now));
+            let image = self.0.image();
+            let syncing = self
+                .0
+                .write(shard, |shard, now| shard.sync_any(asked, &image, now));
             let answer = syncing.await.map_err(|e| told(&e))?;
             answer.await.map_err(|_| Kafka::NotCoordinator)
         };
@@ -118,7 +124,7 @@ impl Groups {
     ) -> Result<(), Kafka> {
         let shard = self.shard(group)?;
         let heard = self.0.write(shard, |shard, now| {
-            shard.heartbeat(group, who, generation, now)
+            shard.heartbeat_any(group, who, generation, now)
         });
         heard.await.map_err(|e| told(&e))?
     }
@@ -172,9 +178,10 @@ impl Groups {
         leaving: &[Leaving],
     ) -> Result<Vec<Result<(), Kafka>>, Kafka> {
         let shard = self.shard(group)?;
-        let left = self
-            .0
-            .write(shard, |shard, now| shard.leave(group, leaving, now));
+        let image = self.0.image();
+        let left = self.0.write(shard, |shard, now| {
+            shard.leave_any(group, leaving, &image, now)
+        });
         left.await.map_err(|e| told(&e))?
     }
 

@@ -6,7 +6,7 @@ use kafka_compat::protocol::error::ResponseError as Kafka;
 use storage::units::TopicId;
 
 use super::{
-    ConsumerGroup, Refused, Subscriber, Target, assignor, compiled, matching,
+    ClassicMember, ConsumerGroup, Refused, Subscriber, Target, assignor, compiled, matching,
     member::{AWAY, Member, MemberState, Towards, reconcile},
     partitions_of, record,
 };
@@ -39,6 +39,8 @@ pub struct HeartbeatAsked {
     pub client_id: String,
     /// Its address.
     pub client_host: String,
+    /// It speaks the classic protocol: this is a join, whatever epoch it has.
+    pub classic: Option<ClassicMember>,
 }
 
 /// What a member is told.
@@ -208,7 +210,9 @@ impl ConsumerGroup {
         let joins = asked.epoch == 0;
         let known = self.members.get(&asked.member);
         let existing = |member: &Member| {
-            check_epoch(member, asked)?;
+            if asked.classic.is_none() {
+                check_epoch(member, asked)?;
+            }
             Ok(Comes {
                 member: member.clone(),
                 is_new: false,
@@ -239,7 +243,11 @@ impl ConsumerGroup {
                 Err(Refused::new(Kafka::UnknownMemberId, why))
             }
             Some(holder) if joins => {
-                if holder.epoch != AWAY {
+                let is_same = asked.classic.is_some() && holder.id == asked.member;
+                if is_same {
+                    return existing(holder);
+                }
+                if holder.epoch != AWAY && asked.classic.is_none() {
                     let why = format!(
                         "Static member {} with instance id {instance} cannot join the group because the instance id is owned by {} member.",
                         asked.member, holder.id
@@ -247,10 +255,14 @@ impl ConsumerGroup {
                     return Err(Refused::new(Kafka::UnreleasedInstanceId, why));
                 }
                 // It takes over what the one before had.
+                let epoch = match asked.classic {
+                    Some(_) => self.assignment_epoch,
+                    None => 0,
+                };
                 let member = Member {
                     id: asked.member.clone(),
-                    epoch: 0,
-                    previous_epoch: 0,
+                    epoch,
+                    previous_epoch: epoch,
                     ..holder.clone()
                 };
                 Ok(Comes {
@@ -407,7 +419,7 @@ fn told(member: &Member, asked: &HeartbeatAsked) -> Member {
     }
     member.client_id.clone_from(&asked.client_id);
     member.client_host.clone_from(&asked.client_host);
-    member.classic = None;
+    member.classic.clone_from(&asked.classic);
     member
 }
 

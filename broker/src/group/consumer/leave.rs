@@ -105,7 +105,10 @@ impl ConsumerGroup {
     /// A member did not give its partitions up in time.
     pub(in crate::group) fn is_late(&self, id: &str) -> bool {
         let member = self.members.get(id);
-        member.is_some_and(|m| m.state == MemberState::UnrevokedPartitions)
+        member.is_some_and(|m| {
+            let is_told = m.classic.is_some() && m.epoch < self.epoch;
+            is_told || m.state == MemberState::UnrevokedPartitions
+        })
     }
 
     pub(in crate::group) fn has(&self, id: &str) -> bool {

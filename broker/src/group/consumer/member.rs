@@ -44,9 +44,11 @@ impl MemberState {
 
 /// What a member of the classic protocol told, while its group is on its way from one protocol to the other.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct ClassicMember {
-    pub(super) session_timeout_ms: i32,
-    pub(super) protocols: Vec<(String, Bytes)>,
+pub struct ClassicMember {
+    /// Without a heartbeat for so long it is gone.
+    pub session_timeout_ms: i32,
+    /// What it can do, the best first, each with its subscription.
+    pub protocols: Vec<(String, Bytes)>,
 }
 
 /// A member.

@@ -10,6 +10,7 @@
 //! `GroupMetadataManager.consumerGroupHeartbeat`, `ConsumerGroup`.
 
 mod assignor;
+mod classic;
 mod heartbeat;
 mod leave;
 mod member;
@@ -26,6 +27,7 @@ use storage::units::TopicId;
 
 pub use self::assignor::NAMES as ASSIGNORS;
 pub use self::heartbeat::{HeartbeatAnswer, HeartbeatAsked};
+pub(super) use self::member::ClassicMember;
 use self::{
     assignor::Subscriber,
     member::Member,
@@ -227,6 +229,12 @@ impl ConsumerGroup {
         self.members.is_empty()
     }
 
+    /// Whether a member speaks the consumer protocol itself.
+    pub(super) fn has_own(&self, id: &str) -> bool {
+        let member = self.members.get(id);
+        member.is_some_and(|member| member.classic.is_none())
+    }
+
     pub(super) fn member_ids(&self) -> Vec<String> {
         self.members.keys().cloned().collect()
     }
@@ -313,6 +321,9 @@ impl ConsumerGroup {
         }
         let member = self.members.get(&who.member);
         let member = member.ok_or(Kafka::UnknownMemberId)?;
+        if member.classic.is_some() && epoch != member.epoch {
+            return Err(Kafka::IllegalGeneration);
+        }
         match epoch.cmp(&member.epoch) {
             std::cmp::Ordering::Equal => Ok(()),
             std::cmp::Ordering::Greater => Err(Kafka::StaleMemberEpoch),

@@ -1,13 +1,18 @@
 //! Consumer groups of the shard.
 
-use kafka_compat::protocol::error::ResponseError as Kafka;
+use kafka_compat::protocol::{
+    error::ResponseError as Kafka,
+    messages::{JoinGroupResponse, SyncGroupResponse},
+};
 use storage::units::TopicId;
+use tokio::sync::oneshot;
 
-use super::{Deadline, Decision, GroupShard};
+use super::{Deadline, Decision, GroupShard, answered};
 use crate::{
     coordinator::{Decided, KeyValue, Now},
     group::{
-        Commit, Identity,
+        Commit, Identity, JoinAsked, Leaving, SyncAsked,
+        classic::{new_member_id, refused_join},
         consumer::{
             ConsumerGroup, DescribedGroup, HeartbeatAnswer, HeartbeatAsked, Refused, record::Said,
         },
@@ -32,6 +37,7 @@ impl GroupShard {
         }
         let id = &asked.group;
         let mut records = Vec::new();
+        let mut converts = false;
         let fresh;
         let group = match (self.consumers.get(id), self.groups.get(id)) {
             (Some(group), _) => group,
@@ -39,6 +45,18 @@ impl GroupShard {
                 // Nobody is in it: it becomes one of the other kind, with what it committed.
                 records.push(record::group(id, None));
                 fresh = ConsumerGroup::new(id);
+                &fresh
+            }
+            (None, Some(classic)) if asked.epoch == JOINS && classic.has_consumers() => {
+                // Its members go on in it, and are told to join again.
+                let Some(converted) = ConsumerGroup::of_classic(classic, image) else {
+                    let why = format!("Group {id} is not a consumer group.");
+                    return Decided::reply(Err(Refused::new(Kafka::GroupIdNotFound, why)));
+                };
+                fresh = converted;
+                records.push(record::group(id, None));
+                records.extend(fresh.records());
+                converts = true;
                 &fresh
             }
             (None, Some(_)) => {
@@ -57,6 +75,14 @@ impl GroupShard {
             Ok(beat) => beat,
             Err(refused) => return Decided::reply(Err(refused)),
         };
+        if converts {
+            let sessions = group.classic_sessions();
+            let id = asked.group.clone();
+            self.with(&id, now, |classic, around| classic.dissolve(around));
+            for (member, session) in sessions {
+                self.heard_of(&id, &member, session.into(), now);
+            }
+        }
         let deadline = |id: &str| Deadline::Member(asked.group.clone(), id.to_owned());
         let revoke = |id: &str| Deadline::Revoke(asked.group.clone(), id.to_owned());
         if let Some(gone) = &beat.replaced {
@@ -79,6 +105,123 @@ impl GroupShard {
         }
         records.extend(beat.records);
         Decided::write(records, Ok(beat.answer))
+    }
+
+    /// The session of a member begins anew.
+    fn heard_of(&mut self, group: &str, member: &str, session_ms: i64, now: Now) {
+        let deadline = Deadline::Member(group.to_owned(), member.to_owned());
+        let at = now.steady.saturating_add(session_ms);
+        self.deadlines.set(deadline, at);
+    }
+
+    /// A member of the classic protocol joins, whichever kind of group it is.
+    pub fn join_any(
+        &mut self,
+        asked: &JoinAsked,
+        image: &Image,
+        now: Now,
+    ) -> Decision<oneshot::Receiver<JoinGroupResponse>> {
+        let config = self.config();
+        let refused = |code| Decided::reply(answered(refused_join(code, &asked.who.member)));
+        let group = match self.consumers.get(&asked.group) {
+            Some(group) if !group.is_empty() => group,
+            _ => return self.join(asked, now),
+        };
+        let timeout = i64::from(asked.session_timeout_ms);
+        if !(config.min_session_timeout_ms..=config.max_session_timeout_ms).contains(&timeout) {
+            return refused(Kafka::InvalidSessionTimeout);
+        }
+        let mut asked = asked.clone();
+        if asked.who.member.is_empty() {
+            let name = asked.who.instance.as_ref().unwrap_or(&asked.client_id);
+            let id = new_member_id(name);
+            if asked.needs_id && asked.who.instance.is_none() {
+                return Decided::reply(answered(refused_join(Kafka::MemberIdRequired, &id)));
+            }
+            asked.who.member = id;
+        }
+        match group.join(&asked, image, config.consumer_max_size, now.wall.0) {
+            Ok(joined) => {
+                let id = asked.group;
+                if let Some(gone) = &joined.beat.replaced {
+                    let gone = Deadline::Member(id.clone(), gone.clone());
+                    self.deadlines.cancel(&gone);
+                }
+                let member = joined.beat.answer.member.clone();
+                self.heard_of(&id, &member, joined.session_timeout_ms.into(), now);
+                self.deadlines.cancel(&Deadline::Revoke(id, member));
+                Decided::write(joined.beat.records, answered(joined.answer))
+            }
+            Err(Refused { code, .. }) => {
+                Decided::reply(answered(refused_join(code, &asked.who.member)))
+            }
+        }
+    }
+
+    /// A member of the classic protocol asks what it may read.
+    pub fn sync_any(
+        &mut self,
+        asked: SyncAsked,
+        image: &Image,
+        now: Now,
+    ) -> Decision<oneshot::Receiver<SyncGroupResponse>> {
+        let Some(group) = self.consumers.get(&asked.group) else {
+            return self.sync(asked, now);
+        };
+        match group.sync(&asked, image) {
+            Ok((session, answer)) => {
+                self.heard_of(&asked.group, &asked.who.member, session.into(), now);
+                Decided::reply(answered(answer))
+            }
+            Err(code) => Decided::reply(answered(
+                SyncGroupResponse::default().with_error_code(code.code()),
+            )),
+        }
+    }
+
+    /// A member of the classic protocol is alive.
+    pub fn heartbeat_any(
+        &mut self,
+        id: &str,
+        who: &Identity,
+        generation: i32,
+        now: Now,
+    ) -> Decision<Result<(), Kafka>> {
+        let Some(group) = self.consumers.get(id) else {
+            return self.heartbeat(id, who, generation, now);
+        };
+        match group.classic_heartbeat(who, generation) {
+            Ok((session, told)) => {
+                self.heard_of(id, &who.member, session.into(), now);
+                Decided::reply(told)
+            }
+            Err(code) => Decided::reply(Err(code)),
+        }
+    }
+
+    /// Members leave, whichever kind of group it is.
+    pub fn leave_any(
+        &mut self,
+        id: &str,
+        leaving: &[Leaving],
+        image: &Image,
+        now: Now,
+    ) -> Decision<Result<Vec<Result<(), Kafka>>, Kafka>> {
+        let Some(group) = self.consumers.get(id) else {
+            return self.leave(id, leaving, now);
+        };
+        let (answers, gone) = group.leaving(leaving);
+        let ids: Vec<&str> = gone.iter().map(String::as_str).collect();
+        let records = if ids.is_empty() {
+            Vec::new()
+        } else {
+            group.without(&ids, Some(image))
+        };
+        for member in &gone {
+            self.deadlines
+                .cancel(&Deadline::Member(id.to_owned(), member.clone()));
+        }
+        Decided::write(records, Ok(answers))
     }
 
     fn consumer_leave(
@@ -168,6 +311,11 @@ impl GroupShard {
                 let deadline = Deadline::Member(id.clone(), member);
                 self.deadlines.set(deadline, session);
             }
+            for (member, timeout) in group.classic_sessions() {
+                let deadline = Deadline::Member(id.clone(), member);
+                let at = now.steady.saturating_add(timeout.into());
+                self.deadlines.set(deadline, at);
+            }
         }
     }
 
@@ -176,11 +324,11 @@ impl GroupShard {
         self.consumers.get(id).map(ConsumerGroup::describe)
     }
 
-    /// Whether there is a consumer group of that name with that member.
+    /// Whether there is a consumer group of that name with that member, which speaks the consumer protocol itself.
     pub fn has_consumer(&self, id: &str, member: &str) -> bool {
         self.consumers
             .get(id)
-            .is_some_and(|group| group.has(member))
+            .is_some_and(|group| group.has_own(member))
     }
 
     /// Whether there is a consumer group of that name.

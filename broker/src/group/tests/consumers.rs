@@ -341,9 +341,6 @@ fn a_group_that_nobody_is_in_becomes_one_of_the_other_kind() {
     assert_eq!(world.committed(), Some(7));
     assert_eq!(world.shard.list().len(), 1);
     let mut clients = vec![Client::new()];
-    let mut refused = world.ask(&clients[0], true);
-    let told = refused.try_recv().unwrap();
-    assert_eq!(told.error_code, Kafka::InconsistentGroupProtocol.code());
     one.epoch = -1;
     world.beat(&one.asked(), &image).unwrap();
     let generation = world.join_all(&mut clients);
@@ -357,6 +354,138 @@ fn a_group_that_nobody_is_in_becomes_one_of_the_other_kind() {
         (world.state().as_str(), world.committed()),
         ("Stable", Some(7))
     );
+}
+
+fn subscription(topics: &[&str], owned: &[(&str, &[i32])], generation: i32) -> Bytes {
+    let put = |out: &mut Vec<u8>, text: &str| {
+        out.extend(i16::try_from(text.len()).unwrap().to_be_bytes());
+        out.extend(text.as_bytes());
+    };
+    let count = |n: usize| i32::try_from(n).unwrap().to_be_bytes();
+    let mut out = 2i16.to_be_bytes().to_vec();
+    out.extend(count(topics.len()));
+    topics.iter().for_each(|topic| put(&mut out, topic));
+    out.extend((-1i32).to_be_bytes());
+    out.extend(count(owned.len()));
+    for (topic, partitions) in owned {
+        put(&mut out, topic);
+        out.extend(count(partitions.len()));
+        partitions.iter().for_each(|p| out.extend(p.to_be_bytes()));
+    }
+    out.extend(generation.to_be_bytes());
+    out.into()
+}
+
+/// As `write_assignment` has it, of one topic.
+fn assignment(topic: &str, partitions: &[i32]) -> Bytes {
+    let mut out = vec![0, 0, 0, 0, 0, 1];
+    out.extend(i16::try_from(topic.len()).unwrap().to_be_bytes());
+    out.extend(topic.as_bytes());
+    out.extend(i32::try_from(partitions.len()).unwrap().to_be_bytes());
+    partitions.iter().for_each(|p| out.extend(p.to_be_bytes()));
+    out.extend((-1i32).to_be_bytes());
+    out.into()
+}
+
+fn joins(member: &str, subscription: Bytes) -> JoinAsked {
+    JoinAsked {
+        group: G.into(),
+        who: Identity {
+            member: member.into(),
+            instance: None,
+        },
+        client_id: "c".into(),
+        client_host: "/127.0.0.1".into(),
+        session_timeout_ms: SESSION_MS,
+        rebalance_timeout_ms: REBALANCE_MS,
+        protocol_type: "consumer".into(),
+        protocols: vec![("cooperative-sticky".into(), subscription)],
+        needs_id: false,
+        can_skip: true,
+    }
+}
+
+#[test]
+fn a_classic_group_goes_over_to_the_consumer_protocol_while_it_is_used() {
+    let mut world = World::new();
+    let image = image(&[("a", 4)]);
+    let now = world.now;
+    let joining = world
+        .shard
+        .join_any(&joins("", subscription(&["a"], &[], -1)), &image, now);
+    let joined = world.perform(joining).try_recv().unwrap();
+    let (old, generation) = (joined.member_id.to_string(), joined.generation_id);
+    let who = Identity {
+        member: old.clone(),
+        instance: None,
+    };
+    let sync = |generation: i32, gives: Option<Bytes>| SyncAsked {
+        group: G.into(),
+        who: who.clone(),
+        generation,
+        protocol_type: None,
+        protocol: None,
+        assignments: gives.into_iter().map(|g| (old.clone(), g)).collect(),
+    };
+    let all = assignment("a", &[0, 1, 2, 3]);
+    let syncing = world
+        .shard
+        .sync_any(sync(generation, Some(all.clone())), &image, now);
+    assert_eq!(world.perform(syncing).try_recv().unwrap().assignment, all);
+    assert_eq!(world.commit(&who, generation, 3), Ok(()));
+
+    // One of the new kind comes; the old one goes on, and is told to join again.
+    let mut new = Consumer::new("n", &["a"]);
+    world.turn(&mut new, &image);
+    new.follow();
+    assert_eq!(partitions(&new.reads), 0);
+    world = world.restarted();
+    let beat = |world: &mut World, generation| {
+        let heard = world.shard.heartbeat_any(G, &who, generation, world.now);
+        world.perform(heard)
+    };
+    assert_eq!(world.commit(&who, generation, 5), Ok(()));
+    assert_eq!(
+        beat(&mut world, generation),
+        Err(Kafka::RebalanceInProgress)
+    );
+    // It says what it has, and keeps half of it; then it says that it gave up the rest.
+    let owned = subscription(&["a"], &[("a", &[0, 1, 2, 3])], generation);
+    let joining = world.shard.join_any(&joins(&old, owned), &image, world.now);
+    let joined = world.perform(joining).try_recv().unwrap();
+    assert_eq!((joined.error_code, joined.generation_id), (0, generation));
+    let syncing = world
+        .shard
+        .sync_any(sync(generation, None), &image, world.now);
+    let half = world.perform(syncing).try_recv().unwrap().assignment;
+    assert_eq!(half, assignment("a", &[0, 1]));
+    let owned = subscription(&["a"], &[("a", &[0, 1])], generation);
+    let joining = world.shard.join_any(&joins(&old, owned), &image, world.now);
+    let joined = world.perform(joining).try_recv().unwrap();
+    assert_eq!(joined.generation_id, generation + 1);
+    let syncing = world
+        .shard
+        .sync_any(sync(generation + 1, None), &image, world.now);
+    assert_eq!(world.perform(syncing).try_recv().unwrap().assignment, half);
+    assert_eq!(beat(&mut world, generation + 1), Ok(()));
+    assert_eq!(beat(&mut world, generation), Err(Kafka::IllegalGeneration));
+    world.settle(std::slice::from_mut(&mut new), &image);
+    assert_eq!(new.reads, [(topic("a"), [2, 3].into())].into());
+    assert_eq!(world.committed(), Some(5));
+    let group = world.shard.describe_consumer(G).unwrap();
+    assert_eq!(
+        (
+            group.state,
+            group.members.iter().filter(|m| m.is_classic).count()
+        ),
+        ("Stable", 1)
+    );
+    // The old one leaves as it came.
+    let leaving = [Leaving { who: who.clone() }];
+    let left = world.shard.leave_any(G, &leaving, &image, world.now);
+    assert_eq!(world.perform(left), Ok(vec![Ok(())]));
+    world.settle(std::slice::from_mut(&mut new), &image);
+    assert_eq!(partitions(&new.reads), 4);
 }
 
 #[derive(Clone, Debug)]

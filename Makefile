@@ -52,6 +52,10 @@ bench: build ## us and Apache Kafka 4.3.1 in turn, three rounds: rates, latencie
 bench-held: build ## held records: lateness, herds, memory of what waits, and NATS JetStream beside them
 	$(call timed,bench-held,scripts/bench_held.sh)
 
+bench-groups: build ## groups, transactions and compaction, us and Apache Kafka 4.3.1 in turn: joins, commits, loads, CPU, memory
+	@scripts/packages.sh tests
+	$(call timed,bench-groups,scripts/bench_groups.sh)
+
 fuzz-smoke: packages ## each fuzz target for 20 seconds
 	$(call timed,fuzz,scripts/fuzz.sh smoke)
 
@@ -64,4 +68,4 @@ fix: ## format, and let clippy mend what it can
 clean: ## remove what was built here; RocksDB's build outside the checkout stays
 	cargo clean
 
-.PHONY: help packages build run demo verify test soak oracle bench bench-held fuzz-smoke fuzz fix clean
+.PHONY: help packages build run demo verify test soak oracle bench bench-held bench-groups fuzz-smoke fuzz fix clean

@@ -150,8 +150,8 @@ class Broker:
         return done.stdout if done.returncode == 0 else None
 
     def bench(self, what, *args, **options):
-        """chronosctl bench; its result. Options of None are left out, underscores are dashes."""
-        words = [os.environ["CHRONOSCTL_BIN"], "-b", self.address, "-o", "json", "bench", what]
+        """chronosctl bench, of one word or two; its result. Options of None are left out, underscores are dashes."""
+        words = [os.environ["CHRONOSCTL_BIN"], "-b", self.address, "-o", "json", "bench", *what.split()]
         words += ["--broker-pid", str(self.pid), *args]
         for key, value in options.items():
             if value is not None:

@@ -3,7 +3,7 @@
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
-    commands::{BenchCommand, ScheduleCommand},
+    commands::{BenchCommand, GroupCommand, ScheduleCommand, TxnCommand},
     output::Format,
 };
 
@@ -48,6 +48,12 @@ pub enum Command {
     Produce(ProduceArgs),
     /// Read records of one partition
     Consume(ConsumeArgs),
+    /// List, describe, move and delete consumer groups
+    #[command(subcommand)]
+    Group(GroupCommand),
+    /// List and describe transactions; find and abort those that hang
+    #[command(subcommand)]
+    Txn(TxnCommand),
     /// List, cancel and move held records
     #[command(subcommand)]
     Schedule(ScheduleCommand),

@@ -8,3 +8,4 @@ pub mod commands;
 pub mod kafka;
 pub mod output;
 pub mod time;
+pub mod wire;

@@ -1,5 +1,7 @@
 //! How results are printed: a table for people, or JSON, one object a line, whose field names are kept stable.
 
+use std::io::{self, Write};
+
 use clap::ValueEnum;
 use comfy_table::{ContentArrangement, Table, presets::NOTHING};
 use serde::Serialize;
@@ -85,12 +87,17 @@ fn cell(value: Option<&Value>) -> String {
     }
 }
 
-#[expect(
-    clippy::print_stdout,
-    reason = "printing is what a command line is for"
-)]
+/// Who reads no more, as `head`, has what it wants: nothing went wrong. What cannot be written for another reason did.
+#[expect(clippy::print_stderr, reason = "errors of a command line go there")]
 fn line(text: &str) {
-    println!("{text}");
+    let Err(error) = writeln!(io::stdout().lock(), "{text}") else {
+        return;
+    };
+    if error.kind() == io::ErrorKind::BrokenPipe {
+        std::process::exit(0);
+    }
+    eprintln!("writing the output: {error}");
+    std::process::exit(1);
 }
 
 #[cfg(test)]

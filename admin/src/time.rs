@@ -1,6 +1,9 @@
 //! Wall time, for people.
 
-use jiff::{Timestamp, tz::TimeZone};
+use std::time::Duration;
+
+use anyhow::Context;
+use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 
 /// Now, in milliseconds since the epoch.
 pub fn now_ms() -> i64 {
@@ -17,4 +20,77 @@ pub fn local(ms: i64) -> String {
                 .to_string()
         },
     )
+}
+
+/// Epoch milliseconds, RFC 3339, or a span from now: `+1h30m` ahead, `-1h30m` back.
+pub fn moment(text: &str) -> anyhow::Result<i64> {
+    if let Some(after) = text.strip_prefix('+') {
+        let after = i64::try_from(span(after)?.as_millis())?;
+        return Ok(now_ms().saturating_add(after));
+    }
+    if let Ok(ms) = text.parse() {
+        return Ok(ms);
+    }
+    if let Some(before) = text.strip_prefix('-') {
+        let before = i64::try_from(span(before)?.as_millis())?;
+        return Ok(now_ms().saturating_sub(before));
+    }
+    let at: Timestamp = text.parse().with_context(|| {
+        format!("'{text}' is neither epoch milliseconds, nor RFC 3339, nor +1h30m or -1h30m")
+    })?;
+    Ok(at.as_millisecond())
+}
+
+/// A span of time, `1h30m`.
+pub fn span(text: &str) -> anyhow::Result<Duration> {
+    let span: SignedDuration = text
+        .parse()
+        .with_context(|| format!("'{text}' is no span of time like 1h30m"))?;
+    Duration::try_from(span).with_context(|| format!("'{text}' is negative"))
+}
+
+/// A span's two largest units, without those that are nothing.
+pub fn spoken(ms: i64) -> String {
+    // Up to a millisecond less is meant as the whole.
+    let seconds = (ms + 1) / 1_000;
+    let units = [
+        (seconds / 86_400, "d"),
+        (seconds / 3_600 % 24, "h"),
+        (seconds / 60 % 60, "m"),
+        (seconds % 60, "s"),
+    ];
+    let mut shown: Vec<String> = units
+        .iter()
+        .skip_while(|(n, _)| *n == 0)
+        .take(2)
+        .filter(|(n, _)| *n > 0)
+        .map(|(n, unit)| format!("{n}{unit}"))
+        .collect();
+    if shown.is_empty() {
+        shown.push(format!("{ms}ms"));
+    }
+    shown.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_understood_or_refused() {
+        assert_eq!(moment("1800000000000").unwrap(), 1_800_000_000_000);
+        assert_eq!(moment("2027-01-15T08:00:00Z").unwrap(), 1_800_000_000_000);
+        let ahead = moment("+1h30m").unwrap() - now_ms();
+        assert!((5_390_000..=5_400_000).contains(&ahead), "{ahead}");
+        let back = moment("-1h30m").unwrap() - now_ms();
+        assert!((-5_410_000..=-5_390_000).contains(&back), "{back}");
+        assert!(moment("tomorrow").is_err() && moment("-").is_err());
+        assert!(span("-1h").is_err());
+    }
+
+    #[test]
+    fn spans_show_their_largest_units() {
+        assert_eq!([999, 59_999, 3_600_000].map(spoken), ["1s", "1m", "1h"]);
+        assert_eq!(spoken(72), "72ms");
+    }
 }

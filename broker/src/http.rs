@@ -9,6 +9,7 @@ use storage::units::TimestampMs;
 use tokio::{net::TcpListener, sync::watch};
 
 use crate::{
+    group::{Ends, Groups},
     partition::{Partition, Registry},
     telemetry::{LogFacts, Metrics},
 };
@@ -23,6 +24,8 @@ pub struct HttpState {
     pub metrics: Arc<Metrics>,
     /// The partitions.
     pub registry: Arc<Registry>,
+    /// The groups.
+    pub groups: Groups,
     /// Wall time.
     pub clock: Arc<dyn Clock>,
 }
@@ -79,7 +82,8 @@ async fn metrics(State(state): State<HttpState>) -> impl IntoResponse {
         let now = state.clock.wall();
         let online = state.registry.online();
         let logs = online.iter().map(|partition| facts(partition, now));
-        state.metrics.scrape(logs)
+        let groups = state.groups.census(&Ends::of(&online));
+        state.metrics.scrape(logs, &groups)
     });
     let Ok(encoded) = read.await else {
         return (

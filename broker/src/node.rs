@@ -125,7 +125,7 @@ impl Node {
         let (shutdown, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
         fire_what_is_due(&mut tasks, &fire, &clock, &stopped);
-        let groups = groups(&metadata, &registry, &clock, &live);
+        let groups = groups(&metadata, &registry, &clock, &live, &metrics);
         tasks.spawn(groups.clone().run(stopped.clone()));
         let producer_ids = Arc::new(ProducerIds::default());
         let around = transaction::Around {
@@ -163,6 +163,7 @@ impl Node {
         let state = http::HttpState {
             metrics: Arc::clone(&metrics),
             registry: Arc::clone(&registry),
+            groups: groups.clone(),
             clock: Arc::clone(&broker.clock),
         };
         let http_stopped = stopped.clone();
@@ -220,6 +221,7 @@ fn groups(
     registry: &Arc<Registry>,
     clock: &Arc<dyn Clock>,
     live: &LiveConfig,
+    metrics: &Metrics,
 ) -> Groups {
     let options = CoordinatorOptions {
         topic: group::TOPIC,
@@ -227,7 +229,7 @@ fn groups(
         registry: Arc::clone(registry),
         clock: Arc::clone(clock),
     };
-    Groups::new(options, live.clone())
+    Groups::new(options, live.clone(), metrics.groups().clone())
 }
 
 /// Transactions, of which nothing is loaded yet.

@@ -8,12 +8,17 @@ use std::{
 };
 
 use compat_tests::{client, cluster::Broker, tool};
+use rdkafka::{
+    ClientConfig, TopicPartitionList,
+    consumer::{BaseConsumer, CommitMode, Consumer},
+};
 
 /// Every label that may be there; a new one is a decision about cardinality.
-const LABELS: [&str; 7] = [
+const LABELS: [&str; 8] = [
     "api",
     "direction",
     "error",
+    "group",
     "le",
     "state",
     "topic",
@@ -21,7 +26,22 @@ const LABELS: [&str; 7] = [
 ];
 /// Topics with a label of their own, and the one that all others share.
 const TOPICS_MAX: usize = 201;
+/// Pairs of group and topic with a label of their own, and the one that all others share.
+const LAGS_MAX: usize = 501;
 const SERIES_MAX: usize = 5_000;
+
+/// Commits offsets of topics for a group that nobody is in.
+fn commit(broker: &Broker, group: &str, offsets: &[(&str, i64)]) -> anyhow::Result<()> {
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", &broker.kafka)
+        .set("group.id", group)
+        .create()?;
+    let mut list = TopicPartitionList::new();
+    for (topic, offset) in offsets {
+        list.add_partition_offset(topic, 0, rdkafka::Offset::Offset(*offset))?;
+    }
+    Ok(consumer.commit(&list, CommitMode::Sync)?)
+}
 
 /// Prometheus' own Python parser reads the page, after 300 topics were written to.
 #[tokio::test]
@@ -40,6 +60,11 @@ async fn the_page_parses_and_has_no_unbounded_labels() {
             .send(record, Duration::from_secs(10))
             .await
             .unwrap();
+    }
+    let names: Vec<String> = (0..300).map(|i| format!("topic-{i}")).collect();
+    let offsets: Vec<(&str, i64)> = names.iter().map(|name| (name.as_str(), 0)).collect();
+    for group in ["a", "b", "c"] {
+        commit(&broker, group, &offsets).unwrap();
     }
     let (status, page) = tool::http_get(&broker.http, "/metrics").unwrap();
     assert_eq!(status, 200);
@@ -72,7 +97,7 @@ async fn the_page_parses_and_has_no_unbounded_labels() {
         for label in &sample[1..] {
             let (name, value) = label.split_once('=').unwrap();
             assert!(LABELS.contains(&name), "label {name} of {}", sample[0]);
-            if name == "topic" {
+            if name == "topic" && !sample[0].starts_with("chronos_group") {
                 topics.insert(value);
             }
         }
@@ -82,11 +107,17 @@ async fn the_page_parses_and_has_no_unbounded_labels() {
         "{}",
         topics.len()
     );
+    let lags = samples
+        .iter()
+        .filter(|s| s[0] == "chronos_group_lag_offsets");
+    assert_eq!(lags.count(), LAGS_MAX);
     for name in [
         "chronos_kafka_request_duration_seconds_bucket",
         "chronos_kafka_request_bytes_total",
         "chronos_topic_records_total",
         "chronos_log_size_bytes",
+        "chronos_group_rebalance_duration_seconds_bucket",
+        "chronos_group_load_seconds_total",
         "chronos_schedule_pending_messages",
         "chronos_schedule_delivery_lateness_seconds_bucket",
         "process_resident_memory_bytes",
@@ -117,6 +148,47 @@ async fn pending_records_are_counted_until_they_fire() {
     .unwrap();
 }
 
+/// One commit is counted, its lag follows what is produced, and both are there again after a restart.
+#[tokio::test]
+async fn groups_are_counted_with_their_lag() {
+    let mut broker = Broker::start(&[]).unwrap();
+    client::create_topic(&broker.kafka, "t", &[]).await.unwrap();
+    let producer = client::producer(&broker.kafka, Duration::from_secs(10)).unwrap();
+    for _ in 0..5 {
+        let record = rdkafka::producer::FutureRecord::<(), _>::to("t").payload("x");
+        producer
+            .send(record, Duration::from_secs(10))
+            .await
+            .unwrap();
+    }
+    commit(&broker, "g", &[("t", 2)]).unwrap();
+    let page = |broker: &Broker| tool::http_get(&broker.http, "/metrics").unwrap().1;
+    let told = page(&broker);
+    for line in [
+        "chronos_groups{state=\"Empty\"} 1",
+        "chronos_group_offsets 1",
+        "chronos_group_commits_total 1",
+        "chronos_group_committed_offsets_total 1",
+        "chronos_group_lag_offsets{group=\"g\",topic=\"t\"} 3",
+    ] {
+        assert!(told.contains(line), "{line}: {told}");
+    }
+    broker.kill().unwrap();
+    broker.restart().unwrap();
+    tool::eventually(Duration::from_secs(10), || {
+        let told = page(&broker);
+        for line in [
+            "chronos_group_loaded_records_total 1",
+            "chronos_group_lag_offsets{group=\"g\",topic=\"t\"} 3",
+        ] {
+            anyhow::ensure!(told.contains(line), "{line}: {told}");
+        }
+        Ok(())
+    })
+    .await
+    .unwrap();
+}
+
 #[test]
 fn health_readiness_and_version_answer() {
     let broker = Broker::start(&[]).unwrap();
@@ -140,6 +212,7 @@ async fn what_deploy_asks_for_is_there() {
     let producer = client::producer(&broker.kafka, Duration::from_secs(10)).unwrap();
     let later = tool::now_ms() + 3_600_000;
     client::send_held(&producer, "t", "x", later).await.unwrap();
+    commit(&broker, "g", &[("t", 0)]).unwrap();
     let (_, page) = tool::http_get(&broker.http, "/metrics").unwrap();
     let mut asked = BTreeSet::new();
     for file in ["alerts.yml", "grafana/chronosdb.json"] {

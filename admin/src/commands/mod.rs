@@ -3,19 +3,24 @@
 mod bench;
 mod consume;
 mod demo;
+mod group;
 mod produce;
 mod schedule;
 mod topic;
+mod txn;
 mod wal;
 
 use std::process::ExitCode;
 
 pub use bench::{
-    BenchCommand, Common as BenchCommon, ConsumeArgs as BenchConsumeArgs, E2eArgs, HeldArgs,
-    Payload, ProduceArgs as BenchProduceArgs,
+    BenchCommand, BenchCommitArgs, Common as BenchCommon, ConsumeArgs as BenchConsumeArgs, E2eArgs,
+    GroupsCommand, GroupsSubject, HeldArgs, JoinArgs, JoinProtocol, Payload,
+    ProduceArgs as BenchProduceArgs, ReadyArgs, TxnArgs,
 };
 
+pub use group::{GroupCommand, SeekArgs, Target as SeekTarget};
 pub use schedule::{Filter as ScheduleFilter, Place as SchedulePlace, ScheduleCommand};
+pub use txn::{AbortArgs, TxnCommand};
 
 use crate::cli::{Cli, Command};
 
@@ -27,6 +32,8 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Produce(args) => produce::run(bootstrap, format, args).await,
         Command::Consume(args) => consume::run(bootstrap, format, &args),
         Command::Bench(command) => bench::run(bootstrap, format, command).await,
+        Command::Group(command) => group::run(bootstrap, format, command).await,
+        Command::Txn(command) => txn::run(bootstrap, format, command).await,
         Command::Schedule(command) => schedule::run(&cli.admin, format, command).await,
         Command::Wal { args } => wal::run(format, &args),
         Command::Demo { topic } => demo::run(bootstrap, format, &topic).await,

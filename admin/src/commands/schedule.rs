@@ -9,7 +9,6 @@ use std::{
 
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
-use jiff::{SignedDuration, Timestamp};
 use proto::admin::v1::{self as pb, schedule_service_client::ScheduleServiceClient};
 use serde::Serialize;
 use tonic::{Status, transport::Channel};
@@ -17,7 +16,7 @@ use tonic::{Status, transport::Channel};
 use crate::{
     cli::key_value,
     output::{self, Format},
-    time,
+    time::{self, moment, span, spoken},
 };
 
 const CONNECT: Duration = Duration::from_secs(5);
@@ -651,56 +650,11 @@ fn bar(count: i64, most: i64) -> String {
     bar
 }
 
-/// Epoch milliseconds, RFC 3339, or a span from now.
-fn moment(text: &str) -> anyhow::Result<i64> {
-    if let Some(after) = text.strip_prefix('+') {
-        let after = i64::try_from(span(after)?.as_millis())?;
-        return Ok(time::now_ms().saturating_add(after));
-    }
-    if let Ok(ms) = text.parse() {
-        return Ok(ms);
-    }
-    let at: Timestamp = text.parse().with_context(|| {
-        format!("'{text}' is neither epoch milliseconds, nor RFC 3339, nor +1h30m")
-    })?;
-    Ok(at.as_millisecond())
-}
-
-fn span(text: &str) -> anyhow::Result<Duration> {
-    let span: SignedDuration = text
-        .parse()
-        .with_context(|| format!("'{text}' is no span of time like 1h30m"))?;
-    Duration::try_from(span).with_context(|| format!("'{text}' is negative"))
-}
-
 /// From now.
 fn relative(ms: i64) -> String {
     let left = ms.saturating_sub(time::now_ms());
     let shown = spoken(left.saturating_abs());
     if left < 0 { format!("-{shown}") } else { shown }
-}
-
-/// A span's two largest units, without those that are nothing.
-fn spoken(ms: i64) -> String {
-    // Up to a millisecond less is meant as the whole.
-    let seconds = (ms + 1) / 1_000;
-    let units = [
-        (seconds / 86_400, "d"),
-        (seconds / 3_600 % 24, "h"),
-        (seconds / 60 % 60, "m"),
-        (seconds % 60, "s"),
-    ];
-    let mut shown: Vec<String> = units
-        .iter()
-        .skip_while(|(n, _)| *n == 0)
-        .take(2)
-        .filter(|(n, _)| *n > 0)
-        .map(|(n, unit)| format!("{n}{unit}"))
-        .collect();
-    if shown.is_empty() {
-        shown.push(format!("{ms}ms"));
-    }
-    shown.join(" ")
 }
 
 fn millis(at: Option<&prost_types::Timestamp>) -> i64 {
@@ -743,23 +697,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_are_understood_or_refused() {
-        assert_eq!(moment("1800000000000").unwrap(), 1_800_000_000_000);
-        assert_eq!(moment("2027-01-15T08:00:00Z").unwrap(), 1_800_000_000_000);
-        let ahead = moment("+1h30m").unwrap() - time::now_ms();
-        assert!((5_390_000..=5_400_000).contains(&ahead), "{ahead}");
-        assert!(moment("tomorrow").is_err());
-        assert!(span("-1h").is_err());
-    }
-
-    #[test]
     fn spans_from_now_show_their_largest_units() {
         let shown = |ahead: i64| relative(time::now_ms() + ahead);
         assert_eq!(shown(3 * 86_400_000 + 5 * 3_600_000 + 500), "3d 5h");
         assert_eq!(shown(3_600_000 + 120_500), "1h 2m");
         assert_eq!(shown(-62_500), "-1m 2s");
-        assert_eq!([999, 59_999, 3_600_000].map(spoken), ["1s", "1m", "1h"]);
-        assert_eq!(spoken(72), "72ms");
     }
 
     #[test]

@@ -90,7 +90,12 @@ async fn commit_all(
     match committed.await {
         // Source: Apache Kafka, `OffsetMetadataManager.validateOffsetCommit`.
         Err(Kafka::GroupIdNotFound) if version < SAYS_NO_GROUP => Err(Kafka::IllegalGeneration),
-        committed => committed,
+        committed => {
+            if committed.is_ok() {
+                broker.metrics.groups().committed(commits.len());
+            }
+            committed
+        }
     }
 }
 

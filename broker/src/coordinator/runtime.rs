@@ -60,6 +60,8 @@ pub trait Shard: Send + 'static {
     fn on_marker(&mut self, _producer_id: i64, _kind: MarkerKind) {}
     /// All records were replayed: deadlines begin now.
     fn loaded(&mut self, now: Now);
+    /// How many records were replayed, and how long it took.
+    fn told_of_load(&self, _records: u64, _took: Duration) {}
     /// When [`Shard::on_deadline`] wants to be called.
     fn next_deadline(&self) -> Option<i64>;
     /// Acts on one deadline that is over; `None` where there is none.
@@ -550,6 +552,7 @@ impl<S: Shard> Coordinator<S> {
         match read {
             Ok(()) => {
                 shard.loaded(self.now());
+                shard.told_of_load(records, started.elapsed());
                 if records > 0 {
                     info!(
                         topic = self.options.topic,

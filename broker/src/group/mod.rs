@@ -13,6 +13,7 @@
 
 mod classic;
 mod consumer;
+mod metrics;
 mod offsets;
 mod record;
 mod service;
@@ -24,6 +25,7 @@ pub use classic::{Identity, JoinAsked, Leaving, SyncAsked};
 pub use consumer::{
     ASSIGNORS, DescribedGroup, DescribedMember, HeartbeatAnswer, HeartbeatAsked, Refused, Target,
 };
+pub use metrics::{Census, Ends};
 pub use offsets::{Commit, Committed};
 pub use service::{GroupConfig, Groups, TOPIC};
 pub use shard::{GroupShard, Listed};

@@ -14,14 +14,15 @@ use storage::{
 use tokio::sync::watch;
 
 use super::{
-    Commit, Committed, DescribedGroup as DescribedConsumerGroup, GroupShard, HeartbeatAnswer,
-    HeartbeatAsked, Identity, JoinAsked, Leaving, Listed, Refused, SyncAsked,
+    Census, Commit, Committed, DescribedGroup as DescribedConsumerGroup, Ends, GroupShard,
+    HeartbeatAnswer, HeartbeatAsked, Identity, JoinAsked, Leaving, Listed, Refused, SyncAsked,
     classic::refused_join,
 };
 use crate::{
     config::LiveConfig,
     coordinator::{Coordinator, CoordinatorError, CoordinatorOptions, Producer, partition_of},
     partition::Partition,
+    telemetry::GroupMetrics,
 };
 
 /// The internal topic.
@@ -62,9 +63,9 @@ pub struct Groups(Arc<Coordinator<GroupShard>>);
 
 impl Groups {
     /// Groups whose topic may not exist yet.
-    pub fn new(options: CoordinatorOptions, config: LiveConfig) -> Self {
+    pub fn new(options: CoordinatorOptions, config: LiveConfig, metrics: GroupMetrics) -> Self {
         Self(Coordinator::new(options, move || {
-            GroupShard::new(config.clone())
+            GroupShard::new(config.clone()).told_to(metrics.clone())
         }))
     }
 
@@ -296,6 +297,16 @@ impl Groups {
             groups.extend(self.0.read(shard, GroupShard::list).map_err(|e| told(&e))?);
         }
         Ok(groups)
+    }
+
+    /// What groups there are, and what each has left to read; those that are being loaded are not counted.
+    pub fn census(&self, ends: &Ends) -> Census {
+        let mut census = Census::default();
+        for shard in 0..self.0.partitions().unwrap_or(0) {
+            // An error: it is being loaded.
+            let _ = self.0.read(shard, |shard| shard.count(&mut census, ends));
+        }
+        census
     }
 
     /// A group and its members.

@@ -1,8 +1,9 @@
 //! The groups of one partition of `__consumer_offsets`.
 
+mod census;
 mod consumers;
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use kafka_compat::protocol::{
     error::ResponseError as Kafka,
@@ -20,6 +21,7 @@ use super::{
         Then as Next, refused_join, text,
     },
     consumer::{self, ConsumerGroup},
+    metrics::Rebalances,
     offsets::{Commit, Committed, InTransaction, InTransactions, KeptSince, Offsets},
     record::{self, OffsetValue, Said},
     service::GroupConfig,
@@ -65,6 +67,7 @@ pub struct GroupShard {
     offsets: Offsets,
     in_transactions: InTransactions,
     deadlines: Deadlines<Deadline>,
+    rebalances: Rebalances,
 }
 
 /// A group, as ListGroups tells it.
@@ -92,6 +95,7 @@ impl GroupShard {
             offsets: Offsets::default(),
             in_transactions: InTransactions::default(),
             deadlines: Deadlines::default(),
+            rebalances: Rebalances::default(),
         }
     }
 
@@ -113,7 +117,10 @@ impl GroupShard {
             config: &config,
             now,
         };
-        Some(step(group, &mut around))
+        let before = group.state;
+        let stepped = step(group, &mut around);
+        self.rebalances.stepped(id, before, group.state, now);
+        Some(stepped)
     }
 
     /// A member joins; the answer comes through the channel.
@@ -461,6 +468,7 @@ impl GroupShard {
                 let is_all = records.len() <= EXPIRED_MAX;
                 records.truncate(EXPIRED_MAX);
                 self.look_again(is_all, now);
+                self.tell_of_expired(&records);
                 return Decided::write(records, ());
             }
         };
@@ -554,6 +562,10 @@ impl Shard for GroupShard {
         }
         self.consumers_loaded(now);
         self.look_again(true, now);
+    }
+
+    fn told_of_load(&self, records: u64, took: Duration) {
+        self.tell_of_load(records, took);
     }
 
     fn next_deadline(&self) -> Option<i64> {

@@ -1,6 +1,7 @@
 //! Metrics, for Prometheus.
 //!
-//! Labels are bounded: APIs, error names, and at most [`TOPICS_MAX`] topics; never a partition, key, client or message id.
+//! Labels are bounded: APIs, error names, at most [`TOPICS_MAX`] topics, and at most 500 pairs of group and topic; never a
+//! partition, key, client or message id.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -19,14 +20,15 @@ use storage::log::Synced;
 
 use super::{
     compaction_metrics::CompactionMetrics,
+    group_metrics::GroupMetrics,
     register::{Register, doubling},
     schedule_metrics::ScheduleMetrics,
 };
-use crate::schedule::accept::PendingSize;
+use crate::{group::Census, schedule::accept::PendingSize};
 
 /// Topics with a label of their own; the rest share `_other`.
 const TOPICS_MAX: usize = 200;
-const OTHER: &str = "_other";
+pub(super) const OTHER: &str = "_other";
 
 /// The counters of one API.
 #[derive(Debug)]
@@ -145,6 +147,7 @@ pub struct Metrics {
     log_bytes: IntGauge,
     damaged: IntGauge,
     compaction: CompactionMetrics,
+    groups: GroupMetrics,
     scrubs: IntCounter,
     refused: IntCounterVec,
     schedule: ScheduleMetrics,
@@ -225,6 +228,7 @@ impl Metrics {
                 "Places in segments that a scrub found damaged.",
             )?,
             compaction: CompactionMetrics::new(&r)?,
+            groups: GroupMetrics::new(&r)?,
             scrubs: r.counter(
                 "chronos_log_scrubs_total",
                 "Passes over all logs in search of damage.",
@@ -298,6 +302,11 @@ impl Metrics {
         self.compaction.seconds.inc_by(took.as_secs_f64());
     }
 
+    /// The counters of groups.
+    pub fn groups(&self) -> &GroupMetrics {
+        &self.groups
+    }
+
     /// A pass over all logs came to its end.
     pub fn scrubbed(&self) {
         self.scrubs.inc();
@@ -318,12 +327,14 @@ impl Metrics {
         }
     }
 
-    /// The text that Prometheus scrapes, with what all logs hold now.
+    /// The text that Prometheus scrapes, with what all logs hold and what groups there are now.
     pub fn scrape<'a>(
         &self,
         logs: impl Iterator<Item = LogFacts<'a>>,
+        groups: &Census,
     ) -> Result<Vec<u8>, prometheus::Error> {
         let _one_at_a_time = self.scraping.lock();
+        self.groups.tell(groups);
         self.logs(logs);
         self.encode()
     }

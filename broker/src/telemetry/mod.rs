@@ -1,10 +1,12 @@
 //! Logs and metrics.
 
 mod compaction_metrics;
+mod group_metrics;
 mod logs;
 mod metrics;
 mod register;
 mod schedule_metrics;
 
+pub use group_metrics::GroupMetrics;
 pub use logs::{LEVELS, Loggers};
 pub use metrics::{LogFacts, Metrics, TopicMetrics};

@@ -5,6 +5,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand, ValueEnum};
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
+use super::groups::{GroupsCommand, TxnArgs};
 use crate::cli::key_value;
 
 /// A benchmark.
@@ -18,6 +19,11 @@ pub enum BenchCommand {
     E2e(E2eArgs),
     /// Write records that are due over a window: how late each came, and whether all came once
     Held(HeldArgs),
+    /// Join groups, commit offsets: what a group coordinator does in a second
+    #[command(subcommand)]
+    Groups(GroupsCommand),
+    /// Commit transactions: rate, time to the answer, cost
+    Txn(TxnArgs),
 }
 
 /// What every benchmark takes.
@@ -86,6 +92,9 @@ pub struct ProduceArgs {
     /// Bytes of a random key; 0 is no key
     #[arg(long, default_value_t = 0)]
     pub key_bytes: usize,
+    /// Choose each record's key among so many, evenly and by chance
+    #[arg(long, conflicts_with = "key_bytes", value_parser = clap::value_parser!(u64).range(1..))]
+    pub keys: Option<u64>,
     /// What values are made of
     #[arg(long, value_enum, default_value_t = Payload::Random)]
     pub payload: Payload,

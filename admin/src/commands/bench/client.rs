@@ -240,7 +240,9 @@ pub(super) fn send(producer: &Producer, mut record: Record<'_>) -> anyhow::Resul
 /// Opens connections and gets a producer id: one record to each partition, not counted.
 pub(super) fn warm_up(producer: &Producer, topic: &Topic, value: &[u8]) -> anyhow::Result<()> {
     for partition in 0..topic.partitions {
+        // A compacted topic takes no record without a key.
         let record = Record::with_opaque_to(&topic.name, WARMS_UP)
+            .key(b"warm-up".as_slice())
             .partition(partition)
             .payload(value);
         send(producer, record)?;

@@ -2,7 +2,7 @@
 
 use std::hash::{BuildHasher, RandomState};
 
-use super::Payload;
+use super::{Payload, ProduceArgs};
 
 /// Larger than a batch, so that a batch does not repeat itself.
 const POOL_BYTES: usize = 1 << 20;
@@ -81,6 +81,43 @@ impl Cuts {
     }
 }
 
+/// Keys of records.
+#[derive(Debug)]
+pub(super) enum Keys {
+    /// Hardly one of them comes twice.
+    Random(Cuts),
+    /// Chosen among so many.
+    Among { count: u64, state: u64, key: String },
+}
+
+impl Keys {
+    /// `None` where records have no key.
+    pub(super) fn new(args: &ProduceArgs, seed: u64) -> Option<Self> {
+        match args.keys {
+            Some(count) => Some(Self::Among {
+                count: count.max(1),
+                state: seed,
+                key: String::new(),
+            }),
+            None if args.key_bytes > 0 => {
+                let cuts = Cuts::new(Payload::Random, args.key_bytes, seed);
+                Some(Self::Random(cuts))
+            }
+            None => None,
+        }
+    }
+
+    pub(super) fn next(&mut self) -> &[u8] {
+        match self {
+            Self::Random(cuts) => cuts.next(),
+            Self::Among { count, state, key } => {
+                *key = format!("key-{:010}", next_random(state) % *count);
+                key.as_bytes()
+            }
+        }
+    }
+}
+
 /// Different in each process.
 pub(super) fn seed() -> u64 {
     RandomState::new().hash_one(0)
@@ -129,6 +166,18 @@ mod tests {
             assert!(seen.iter().all(|cut| cut.len() == 1024));
             assert!(seen.len() > 1_900, "{payload:?}: {}", seen.len());
         }
+    }
+
+    #[test]
+    fn keys_are_chosen_among_as_many_as_asked_for() {
+        let mut keys = Keys::Among {
+            count: 10,
+            state: 7,
+            key: String::new(),
+        };
+        let seen: HashSet<Vec<u8>> = (0..1_000).map(|_| keys.next().to_vec()).collect();
+        assert_eq!(seen.len(), 10);
+        assert!(seen.contains(b"key-0000000003".as_slice()));
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod client;
 mod clock;
 mod consume;
 mod e2e;
+mod groups;
 mod held;
 mod load;
 mod monitor;
@@ -16,8 +17,14 @@ mod proc;
 mod produce;
 mod report;
 mod stamp;
+mod txn;
 
 use std::process::ExitCode;
+
+pub use groups::{
+    CommitArgs as BenchCommitArgs, GroupsCommand, GroupsSubject, JoinArgs, JoinProtocol, ReadyArgs,
+    TxnArgs,
+};
 
 pub use args::{BenchCommand, Common, ConsumeArgs, E2eArgs, HeldArgs, Payload, ProduceArgs};
 
@@ -33,5 +40,7 @@ pub(super) async fn run(
         BenchCommand::Consume(args) => consume::run(bootstrap, format, args).await,
         BenchCommand::E2e(args) => e2e::run(bootstrap, format, args).await,
         BenchCommand::Held(args) => held::run(bootstrap, format, args).await,
+        BenchCommand::Groups(command) => groups::run(bootstrap, format, command).await,
+        BenchCommand::Txn(args) => txn::run(bootstrap, format, &args).await,
     }
 }

@@ -14,7 +14,7 @@ use super::{
     broker::{self, Topic},
     client::{self, COUNTED, Producer, Record, Told},
     clock::{Clock, Pace, wait_until},
-    load::{self, Cuts},
+    load::{self, Cuts, Keys},
     monitor::{Done, End, Monitor},
     numbers::{Quantiles, float, per},
     report::{self, Cost, Rates, Subject},
@@ -136,7 +136,7 @@ struct Worker<'a> {
     producer: &'a Producer,
     number: u64,
     values: Cuts,
-    keys: Option<Cuts>,
+    keys: Option<Keys>,
     headers: Option<OwnedHeaders>,
     /// Records to one partition before the next has its turn: a batch.
     run_length: u64,
@@ -152,7 +152,6 @@ impl<'a> Worker<'a> {
         number: u64,
     ) -> Self {
         let seed = load::seed();
-        let with_keys = args.key_bytes > 0;
         let headers = args
             .header
             .iter()
@@ -169,7 +168,7 @@ impl<'a> Worker<'a> {
             producer,
             number,
             values: Cuts::new(args.payload, args.value_bytes, seed),
-            keys: with_keys.then(|| Cuts::new(super::Payload::Random, args.key_bytes, !seed)),
+            keys: Keys::new(args, !seed),
             headers: (!args.header.is_empty()).then_some(headers),
             run_length: (args.batch_bytes / (args.value_bytes + args.key_bytes + 16)).max(1) as u64,
             sent: 0,

@@ -409,11 +409,12 @@ fn joins(member: &str, subscription: Bytes) -> JoinAsked {
 fn a_classic_group_goes_over_to_the_consumer_protocol_while_it_is_used() {
     let mut world = World::new();
     let image = image(&[("a", 4)]);
+    let asked = joins("", subscription(&["a"], &[], -1));
+    let joining = world.shard.join_any(&asked, &image, world.now);
+    let mut joining = world.perform(joining);
+    world.pass(1);
+    let joined = joining.try_recv().unwrap();
     let now = world.now;
-    let joining = world
-        .shard
-        .join_any(&joins("", subscription(&["a"], &[], -1)), &image, now);
-    let joined = world.perform(joining).try_recv().unwrap();
     let (old, generation) = (joined.member_id.to_string(), joined.generation_id);
     let who = Identity {
         member: old.clone(),

@@ -40,6 +40,11 @@ soak: build ## the same fault tests with long rounds (an hour or so)
 	@$(ENV) scripts/clients.sh
 	$(call timed,soak,scripts/soak.sh)
 
+chaos-single: build ## kill -9 of the broker under groups, transactions, a copier, zombies and late requests: anomalies = 0
+	@scripts/packages.sh tests
+	@$(ENV) scripts/clients.sh
+	$(call timed,chaos-single,env CHRONOSDB_BIN="$${CARGO_TARGET_DIR:-target}/release/chronosdb" python3 -B compat-tests/faults/chaos_single.py)
+
 oracle: packages ## the same requests to Apache Kafka 4.3.1 and to us: cases, agreed, listed differences, unlisted
 	@scripts/packages.sh tests
 	$(call timed,build,cargo build --locked --package broker)
@@ -68,4 +73,4 @@ fix: ## format, and let clippy mend what it can
 clean: ## remove what was built here; RocksDB's build outside the checkout stays
 	cargo clean
 
-.PHONY: help packages build run demo verify test soak oracle bench bench-held bench-groups fuzz-smoke fuzz fix clean
+.PHONY: help packages build run demo verify test soak oracle bench bench-held bench-groups fuzz-smoke fuzz fix clean chaos-single

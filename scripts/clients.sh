@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# Makes the client suites ready to run, outside the checkout: a Python environment, Java's classes and jars, the Go program,
-# Node's modules and buf, each under a hash of what it is made of. A toolchain that is missing is named: a desk skips what needs it, CI fails.
+# Makes the client suites ready to run, outside the checkout: a Python environment, Java's and Kafka Streams' classes and jars, the Go
+# program, Node's modules and buf, each under a hash of what it is made of. A toolchain that is missing is named: a desk skips what needs it, CI fails.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 cache="${XDG_CACHE_HOME:-$HOME/.cache}/chronosdb/clients"
 suites=$PWD/compat-tests/suites
+streams=$PWD/compat-tests/streams
 # Where Go's own archive is unpacked.
 PATH="$PATH:/usr/local/go/bin"
 missing=()
@@ -13,10 +14,12 @@ make_python() {
   python3 -m venv "$1"
   "$1/bin/pip" install -q --disable-pip-version-check -r "$suites/python/requirements.txt"
 }
-make_java() {
-  mvn -q -B -f "$suites/java/pom.xml" -DoutputDirectory="$1/deps" dependency:copy-dependencies
-  find "$suites/java/src" -name "*.java" -print0 | xargs -0 javac -d "$1/classes" -cp "$1/deps/*"
+jars_and_classes() { # jars_and_classes PROJECT MADE
+  mvn -q -B -f "$1/pom.xml" -DoutputDirectory="$2/deps" dependency:copy-dependencies
+  find "$1/src" -name "*.java" -print0 | xargs -0 javac -d "$2/classes" -cp "$2/deps/*"
 }
+make_java() { jars_and_classes "$suites/java" "$1"; }
+make_streams() { jars_and_classes "$streams" "$1"; }
 make_go() { go build -C "$suites/go" -o "$1/suite" .; }
 make_buf() {
   cp "$suites"/buf/package*.json "$1"
@@ -43,6 +46,7 @@ prepare() { # prepare NAME TOOLS FILE...: what make_NAME makes of these files
 
 prepare python python3 "$suites/python/requirements.txt"
 prepare java "javac mvn" "$suites/java/pom.xml" "$suites/java/src"
+prepare streams "javac mvn" "$streams/pom.xml" "$streams/src"
 prepare go go "$suites/go"
 prepare buf "node npm" "$suites/buf/package-lock.json"
 prepare node "node npm" "$suites/node/package-lock.json"

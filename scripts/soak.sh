@@ -17,3 +17,5 @@ python3 -B compat-tests/faults/disk.py --seed "$CHRONOS_SEED"
 python3 -B compat-tests/faults/malformed.py --seed "$CHRONOS_SEED"
 python3 -B compat-tests/faults/connections.py
 python3 -B compat-tests/faults/fire_kill.py --seed "$CHRONOS_SEED"
+python3 -B compat-tests/streams/word_count.py --rounds 10 --seed "$CHRONOS_SEED"
+python3 -B compat-tests/streams/word_count.py --rounds 10 --seed "$CHRONOS_SEED" --store memory

@@ -178,6 +178,37 @@ class Broker:
         return self.data / "1/partitions" / f"{topic}-{partition}"
 
 
+class Process:
+    """A command in a process group of its own, that can be killed and started again."""
+
+    def __init__(self, name, command, log):
+        self.name, self.command, self.log = name, command, Path(log)
+        self.process = None
+
+    def start(self):
+        with open(self.log, "ab") as log:
+            self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, process_group=0)
+
+    def kill(self):
+        """Whether it was still there."""
+        there = self.process is not None and self.process.poll() is None
+        if there:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        if self.process is not None:
+            self.process.wait()
+        return there
+
+    def tail(self, lines=15):
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+
+
+def own_broker(data):
+    """The command that starts our broker on a port of its own, and its address: for drivers that can as well be given another."""
+    kafka = f"127.0.0.1:{free_port()}"
+    command = [binary(), "--data-dir", str(data), "--listen", kafka, "--http-listen", "127.0.0.1:0", "--grpc-listen", "127.0.0.1:0"]
+    return [*command, "--set", "group.initial.rebalance.delay.ms=0"], kafka
+
+
 class Volume:
     """An ext4 file system in a sparse file, on a loop device. Detached whatever happens, if used as a context."""
 
@@ -286,6 +317,18 @@ def consumer(kafka, **settings):
 
 def admin(kafka):
     return AdminClient({"bootstrap.servers": kafka, **QUICK, **QUIET})
+
+
+def answers(bootstrap, seconds=READY_S):
+    """Waits until a broker answers."""
+
+    def asked():
+        try:
+            return admin(bootstrap).list_topics(timeout=2)
+        except Exception:
+            return None
+
+    wait_until("the broker answers", asked, seconds, 0.1)
 
 
 def create_topic(kafka, topic, partitions=1, config=None):

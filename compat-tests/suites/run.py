@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Every client's suite against a broker, and a table of what passed.
 
-    run.py BOOTSTRAP [--only common|groups|own|PART] [CLIENT ...]
+    run.py BOOTSTRAP [--only common|groups|transactions|own|PART] [CLIENT ...]
 
 `scripts/clients.sh` makes the clients ready. Exit 1 if a scenario fails, 3 if a client named on the command line is not there.
 """
@@ -35,7 +35,7 @@ def run(client, bootstrap, only):
     """{scenario: outcome}; its lines are passed on."""
     command = [*CLIENTS[client][1], bootstrap, *([only] if only else [])]
     env = {**os.environ, "NODE_PATH": str(CACHE / "node/node_modules")}
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, env=env, timeout=300)
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, env=env, timeout=400)
     for line in done.stdout.splitlines():
         print(f"{client}: {line}", flush=True)
     if done.stderr.strip():

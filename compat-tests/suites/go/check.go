@@ -25,10 +25,13 @@ const (
 	topicAlreadyExists      = 36
 	invalidPartitions       = 37
 	invalidConfig           = 40
+	invalidEpoch            = 47
+	invalidTxnState         = 48
 	nonEmptyGroup           = 68
 	groupNotFound           = 69
 	fencedInstance          = 82
 	subscribedToTopic       = 86
+	producerIsFenced        = 90
 )
 
 // A scenario panics with what was wrong; main recovers and tells it.

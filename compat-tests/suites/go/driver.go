@@ -87,8 +87,12 @@ type about struct {
 	address    string
 }
 
-type reader interface {
+type polled interface {
 	poll(time.Duration) []record
+}
+
+type reader interface {
+	polled
 	close()
 }
 
@@ -122,6 +126,8 @@ type driver interface {
 	commitAs(group, topic string, offsets map[int32]committed, member string, generation int32) error
 	deleteOffset(group, topic string, partition int32) error
 	join(topic, group string, how joining) member
+	transact(how transacting) transactor
+	work(how transacting, source, group string) worker
 	close()
 }
 
@@ -174,7 +180,7 @@ func (s *suite) write(topic string, records []record, how writing) []int64 {
 }
 
 // take returns the next records.
-func take(r reader, count int) []record {
+func take(r polled, count int) []record {
 	var taken []record
 	for deadline := time.Now().Add(patience); len(taken) < count; {
 		check(time.Now().Before(deadline), "%d of %d records within %s", len(taken), count, patience)

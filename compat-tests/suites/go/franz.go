@@ -123,15 +123,29 @@ func (f *franz) offset(topic string, at int64) int64 {
 	return one.Offset
 }
 
-func (f *franz) produce(topic string, records []record, how writing) []outcome {
+func franzCodec(name string) kgo.CompressionCodec {
 	codecs := map[string]kgo.CompressionCodec{
 		"gzip": kgo.GzipCompression(), "snappy": kgo.SnappyCompression(),
 		"lz4": kgo.Lz4Compression(), "zstd": kgo.ZstdCompression(),
 	}
-	codec, ok := codecs[how.codec]
-	if !ok {
-		codec = kgo.NoCompression()
+	if codec, ok := codecs[name]; ok {
+		return codec
 	}
+	return kgo.NoCompression()
+}
+
+func franzRecord(topic string, r record) *kgo.Record {
+	sent := &kgo.Record{Topic: topic, Partition: r.partition, Key: r.key, Value: r.value}
+	if r.time != 0 {
+		sent.Timestamp = time.UnixMilli(r.time)
+	}
+	for _, h := range r.headers {
+		sent.Headers = append(sent.Headers, kgo.RecordHeader{Key: h.name, Value: h.value})
+	}
+	return sent
+}
+
+func (f *franz) produce(topic string, records []record, how writing) []outcome {
 	linger := 5 * time.Millisecond
 	if how.oneBatch {
 		linger = 300 * time.Millisecond
@@ -140,7 +154,7 @@ func (f *franz) produce(topic string, records []record, how writing) []outcome {
 		kgo.SeedBrokers(f.bootstrap),
 		kgo.RecordPartitioner(kgo.ManualPartitioner()),
 		kgo.AllowAutoTopicCreation(),
-		kgo.ProducerBatchCompression(codec),
+		kgo.ProducerBatchCompression(franzCodec(how.codec)),
 		kgo.ProducerLinger(linger),
 	}
 	if !how.idempotent {
@@ -158,15 +172,8 @@ func (f *franz) produce(topic string, records []record, how writing) []outcome {
 	outcomes := make([]outcome, len(records))
 	var left sync.WaitGroup
 	for i, r := range records {
-		sent := &kgo.Record{Topic: topic, Partition: r.partition, Key: r.key, Value: r.value}
-		if r.time != 0 {
-			sent.Timestamp = time.UnixMilli(r.time)
-		}
-		for _, h := range r.headers {
-			sent.Headers = append(sent.Headers, kgo.RecordHeader{Key: h.name, Value: h.value})
-		}
 		left.Add(1)
-		client.Produce(asking(), sent, func(r *kgo.Record, err error) {
+		client.Produce(asking(), franzRecord(topic, r), func(r *kgo.Record, err error) {
 			outcomes[i] = outcome{r.Offset, err}
 			left.Done()
 		})
@@ -211,7 +218,10 @@ func (r franzReader) close() { r.client.Close() }
 func (r franzReader) poll(wait time.Duration) []record {
 	ctx, cancel := context.WithTimeout(context.Background(), wait)
 	defer cancel()
-	fetches := r.client.PollFetches(ctx)
+	return franzRecords(ctx, r.client.PollFetches(ctx))
+}
+
+func franzRecords(ctx context.Context, fetches kgo.Fetches) []record {
 	for _, err := range fetches.Errors() {
 		if ctx.Err() == nil {
 			do(err.Err)

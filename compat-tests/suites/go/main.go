@@ -1,4 +1,4 @@
-// Drives a broker with a client: CLIENT BOOTSTRAP [ONLY], where CLIENT is franz or sarama and ONLY is common, groups (a part of it),
+// Drives a broker with a client: CLIENT BOOTSTRAP [ONLY], where CLIENT is franz or sarama and ONLY is common, groups or transactions (parts of it),
 // own, or a part of the scenarios' names. ../SCENARIOS.md says what each proves.
 package main
 
@@ -11,7 +11,7 @@ import (
 )
 
 // No scenario begins after this: a broker that answers nothing must not cost each its patience.
-const limit = 120 * time.Second
+const limit = 240 * time.Second
 
 type scenario struct {
 	name string
@@ -50,12 +50,15 @@ func main() {
 }
 
 func chosen(only string) []scenario {
-	common := slices.Concat(produceScenarios(), fetchScenarios(), offsetScenarios(), adminScenarios(), groupScenarios())
+	common := slices.Concat(produceScenarios(), fetchScenarios(), offsetScenarios(), adminScenarios(), groupScenarios(),
+		transactionScenarios())
 	switch only {
 	case "common":
 		return common
 	case "groups":
 		return groupScenarios()
+	case "transactions":
+		return transactionScenarios()
 	case "own":
 		return firedScenarios()
 	}

@@ -13,6 +13,10 @@ type saramaDriver struct {
 	admin     sarama.ClusterAdmin
 }
 
+var saramaCodecs = map[string]sarama.CompressionCodec{
+	"gzip": sarama.CompressionGZIP, "snappy": sarama.CompressionSnappy, "lz4": sarama.CompressionLZ4, "zstd": sarama.CompressionZSTD,
+}
+
 func saramaConfig() *sarama.Config {
 	c := sarama.NewConfig()
 	c.Version = sarama.MaxVersion
@@ -110,10 +114,7 @@ func (d *saramaDriver) produce(topic string, records []record, how writing) []ou
 	c.Producer.Timeout = patience
 	c.Producer.Flush.Frequency = 5 * time.Millisecond
 	c.Producer.RequiredAcks = sarama.WaitForAll
-	codecs := map[string]sarama.CompressionCodec{
-		"gzip": sarama.CompressionGZIP, "snappy": sarama.CompressionSnappy, "lz4": sarama.CompressionLZ4, "zstd": sarama.CompressionZSTD,
-	}
-	c.Producer.Compression = codecs[how.codec]
+	c.Producer.Compression = saramaCodecs[how.codec]
 	if acks, ok := map[string]sarama.RequiredAcks{"0": sarama.NoResponse, "1": sarama.WaitForLocal}[how.acks]; ok {
 		c.Producer.RequiredAcks = acks
 	}
@@ -133,6 +134,10 @@ func (d *saramaDriver) produce(topic string, records []record, how writing) []ou
 	}
 	producer := must(sarama.NewSyncProducer([]string{d.bootstrap}, c))
 	defer producer.Close()
+	return sendAll(producer, topic, records)
+}
+
+func sendAll(producer sarama.SyncProducer, topic string, records []record) []outcome {
 	messages := make([]*sarama.ProducerMessage, len(records))
 	for i, r := range records {
 		message := &sarama.ProducerMessage{Topic: topic, Partition: r.partition}

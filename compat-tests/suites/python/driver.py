@@ -18,10 +18,13 @@ UNKNOWN_MEMBER_ID = 25
 TOPIC_ALREADY_EXISTS = 36
 INVALID_PARTITIONS = 37
 INVALID_CONFIG = 40
+INVALID_PRODUCER_EPOCH = 47
+INVALID_TXN_STATE = 48
 NON_EMPTY_GROUP = 68
 GROUP_ID_NOT_FOUND = 69
 FENCED_INSTANCE_ID = 82
 GROUP_SUBSCRIBED_TO_TOPIC = 86
+PRODUCER_FENCED = 90
 
 # Where a config's value comes from.
 DYNAMIC_TOPIC_CONFIG = 1
@@ -93,6 +96,23 @@ class Reader:
         return taken
 
 
+class Transactional:
+    """
+    A producer with a transactional id, ready to begin. A subclass has `begin()`, `commit()`, `abort()`,
+    `offsets(group, topic, offset, member)`, which adds the offset of partition 0 as the member or as none, and `close()`, which
+    leaves an open transaction open. `write(topic, records)` waits until all are taken. All raise `Refused`.
+    """
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def send(self, topic, records):
+        self.write(topic, [r if isinstance(r, Record) else Record(r) for r in records])
+
+
 class Driver:
     """
     A subclass has, all raising `Refused` with the broker's error:
@@ -117,6 +137,7 @@ class Driver:
       commit_as(group, topic, {partition: Committed}, member, generation)
       delete_offsets(group, topic, partitions)
       join(topic, group, reset, instance, strategy, session_ms) a Member whose client id is the group's name
+      producer(name, timeout_ms, codec)   a Transactional
     """
 
     # Scenario: why this client has no way to do it.
@@ -126,6 +147,8 @@ class Driver:
     cannot = set()
     # What shares the partitions among members unless a scenario says otherwise.
     strategy = "range"
+    # The shortest that its transactions may have.
+    transaction_timeout_ms = 1_000
     # Scenarios of this client alone.
     own = {}
 
@@ -166,6 +189,9 @@ class Driver:
             if isinstance(outcome, Exception):
                 raise outcome
         return outcomes
+
+    def transactional(self, name=None, timeout_ms=60_000, codec="none"):
+        return self.producer(name or self.new_name(), timeout_ms, codec)
 
     def alter_offsets(self, group, topic, offsets):
         """For clients whose admin has no other way."""

@@ -1,6 +1,6 @@
 """
 Drives a broker with a client: suite.py CLIENT BOOTSTRAP [ONLY], where CLIENT is a module of `drivers` and ONLY is
-`common`, `groups` (a part of it), `own`, or a part of the scenarios' names. ../SCENARIOS.md says what each proves.
+`common`, `groups` or `transactions` (parts of it), `own`, or a part of the scenarios' names. ../SCENARIOS.md says what each proves.
 """
 
 import importlib
@@ -15,12 +15,13 @@ import fired
 import groups
 import offsets
 import produce
+import transactions
 from checks import check
 
 GROUPS = groups.SCENARIOS | commits.SCENARIOS
-COMMON = produce.SCENARIOS | fetch.SCENARIOS | offsets.SCENARIOS | admin.SCENARIOS | GROUPS
+COMMON = produce.SCENARIOS | fetch.SCENARIOS | offsets.SCENARIOS | admin.SCENARIOS | GROUPS | transactions.SCENARIOS
 # No scenario begins after this: a broker that answers nothing must not cost each its patience.
-LIMIT_S = 120
+LIMIT_S = 240
 
 
 def passes(name, scenario, driver, deadline):
@@ -43,7 +44,7 @@ def main(client, bootstrap, only=""):
     # What a client logs would drown the scenarios' lines.
     logging.disable(logging.CRITICAL)
     driver = importlib.import_module(f"drivers.{client}").Driver(bootstrap)
-    parts = {"common": COMMON, "groups": GROUPS, "own": fired.SCENARIOS | driver.own}
+    parts = {"common": COMMON, "groups": GROUPS, "transactions": transactions.SCENARIOS, "own": fired.SCENARIOS | driver.own}
     chosen = parts.get(only) or {name: run for part in parts.values() for name, run in part.items() if only in name}
     deadline = time.monotonic() + LIMIT_S
     outcomes = [passes(name, run, driver, deadline) for name, run in chosen.items()]

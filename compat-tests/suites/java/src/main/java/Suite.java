@@ -3,12 +3,12 @@ import java.util.LinkedHashMap;
 import java.util.Map;
 
 /**
- * Drives a broker with the Java client: `Suite BOOTSTRAP [ONLY]`, where ONLY is `common`, `groups` (a part of it), `own`, or a part
- * of the scenarios' names. SCENARIOS.md says what each proves.
+ * Drives a broker with the Java client: `Suite BOOTSTRAP [ONLY]`, where ONLY is `common`, `groups` or `transactions` (parts of it), `own`,
+ * or a part of the scenarios' names. SCENARIOS.md says what each proves.
  */
 public final class Suite {
     /** No scenario begins after this: a broker that answers nothing must not cost each its patience. */
-    private static final Duration LIMIT = Duration.ofSeconds(120);
+    private static final Duration LIMIT = Duration.ofSeconds(240);
 
     private Suite() {}
 
@@ -20,9 +20,11 @@ public final class Suite {
         String only = args.length > 1 ? args[1] : "";
         Map<String, Scenario> groups = merged(Groups.scenarios(), Commits.scenarios());
         Map<String, Scenario> common = merged(
-                Produce.scenarios(), Fetch.scenarios(), Offsets.scenarios(), Administer.scenarios(), groups);
-        Map<String, Scenario> own = merged(Held.scenarios(), Commits.held(), Transactions.scenarios());
-        Map<String, Map<String, Scenario>> parts = Map.of("common", common, "groups", groups, "own", own);
+                Produce.scenarios(), Fetch.scenarios(), Offsets.scenarios(), Administer.scenarios(), groups,
+                Transactions.scenarios());
+        Map<String, Scenario> own = merged(Held.scenarios(), Commits.held(), Transactions.own());
+        Map<String, Map<String, Scenario>> parts = Map.of(
+                "common", common, "groups", groups, "transactions", Transactions.scenarios(), "own", own);
         Map<String, Scenario> scenarios = parts.getOrDefault(only, merged(common, own));
         boolean part = !parts.containsKey(only);
         long deadline = System.nanoTime() + LIMIT.toNanos();

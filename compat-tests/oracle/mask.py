@@ -79,6 +79,7 @@ RULES = [
     Rule("Produce.LogAppendTimeMs", _recent, "the broker's clock at the append"),
     Rule("ListOffsets.Timestamp", _recent, "the time of an append, where the broker sets it (times that a case chose lie before)"),
     Rule("InitProducerId.ProducerId", _given_producer, "each broker counts its own; known again by its number in the case"),
+    Rule("EndTxn.ProducerId", _given_producer, "a new one, when the epochs of the old one are used up"),
     Rule("*.ProducerId", _producer, "as InitProducerId gave it"),
     Rule("*.MemberId", _member, "random; known again by its number in the case"),
     Rule("JoinGroup.Leader", _member, "a member's id"),
@@ -94,6 +95,7 @@ RULES = [
     Rule("DescribeQuorum.LastFetchTimestamp", _recent, "a clock"),
     Rule("DescribeQuorum.LastCaughtUpTimestamp", _recent, "a clock"),
     Rule("DescribeProducers.LastTimestamp", _recent, "a clock"),
+    Rule("DescribeTransactions.TransactionStartTimeMs", _recent, "a clock"),
 ]
 
 ORDERS = [
@@ -130,6 +132,17 @@ ORDERS = [
     Order("OffsetFetch.Topics", ("Name|TopicId",), "a hash map's order in Kafka, where all are asked for"),
     Order("OffsetFetch.Partitions", ("PartitionIndex",), "a hash map's order in Kafka, where all are asked for"),
     Order("ListGroups.Groups", ("GroupId",), "a hash map's order in Kafka"),
+    Order("AddPartitionsToTxn.ResultsByTransaction", ("TransactionalId",), "a hash map's order in Kafka"),
+    Order("AddPartitionsToTxn.ResultsByTopicV3AndBelow", ("Name",), "a hash map's order in Kafka"),
+    Order("AddPartitionsToTxn.TopicResults", ("Name",), "a hash map's order in Kafka"),
+    Order("AddPartitionsToTxn.ResultsByPartition", ("PartitionIndex",), "a hash map's order in Kafka"),
+    Order("TxnOffsetCommit.Topics", ("Name",), "a hash map's order in Kafka"),
+    Order("TxnOffsetCommit.Partitions", ("PartitionIndex",), "a hash map's order in Kafka"),
+    Order("WriteTxnMarkers.Markers", ("ProducerId",), "a hash map's order in Kafka"),
+    Order("WriteTxnMarkers.Topics", ("Name",), "a hash map's order in Kafka"),
+    Order("WriteTxnMarkers.Partitions", ("PartitionIndex",), "a hash map's order in Kafka"),
+    Order("DescribeTransactions.Topics", ("Topic",), "a set of partitions"),
+    Order("ListTransactions.TransactionStates", ("TransactionalId",), "a hash map's order in Kafka"),
     Order("ListConfigResources.ConfigResources", ("ResourceType", "ResourceName"), "a set"),
 ]
 
@@ -207,6 +220,8 @@ def _records(value: bytes, talk: Talk) -> Any:
     for one in found:
         if "ProducerId" in one:
             one["ProducerId"] = _producer(one["ProducerId"], talk)
-        if one.get("Attributes", 0) & batch.LOG_APPEND_TIME:
+        if one.get("Attributes", 0) & (batch.LOG_APPEND_TIME | batch.CONTROL):
             one["MaxTimestamp"] = _recent(one["MaxTimestamp"], talk)  # the broker's clock
+        if one.get("Attributes", 0) & batch.CONTROL:
+            one["BaseTimestamp"] = _recent(one["BaseTimestamp"], talk)  # as well
     return found

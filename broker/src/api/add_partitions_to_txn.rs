@@ -65,6 +65,20 @@ async fn one(
         topic.is_some_and(|topic| lookup::is_there(topic, index).is_ok())
     };
     let all = places(&asked.topics);
+    // A client adds offsets by AddOffsetsToTxn.
+    let is_internal = |topic: &str| {
+        let topic = image.topics.get(topic);
+        version < BATCHED && topic.is_some_and(|topic| topic.internal)
+    };
+    if all.iter().any(|(topic, _)| is_internal(topic)) {
+        return told(&asked.topics, |topic, _| {
+            if is_internal(topic) {
+                Kafka::TopicAuthorizationFailed.code()
+            } else {
+                Kafka::OperationNotAttempted.code()
+            }
+        });
+    }
     if !all.iter().all(|(topic, index)| is_there(topic, *index)) {
         return told(&asked.topics, |topic, index| {
             if is_there(topic, index) {

@@ -1,6 +1,7 @@
 //! ListTransactions (key 66): versions 0 to 2 (KIP-664). Filters: state, producer id, from v1 on how long it is open (KIP-994), from
 //! v2 on a pattern of the id (KIP-1152).
 
+use indexmap::IndexSet;
 use kafka_compat::protocol::{
     error::ResponseError as Kafka,
     messages::{
@@ -42,6 +43,7 @@ fn list(
     };
     let (known, unknown): (Vec<_>, Vec<_>) =
         request.state_filters.iter().cloned().partition(is_known);
+    let unknown: IndexSet<StrBytes> = unknown.into_iter().collect();
     let now = broker.clock.wall().0;
     let is_wanted = |listed: &Listed| {
         let ids = &request.producer_id_filters;
@@ -62,6 +64,6 @@ fn list(
             .with_transaction_state(StrBytes::from_static_str(listed.state.name()))
     });
     Ok(ListTransactionsResponse::default()
-        .with_unknown_state_filters(unknown)
+        .with_unknown_state_filters(unknown.into_iter().collect())
         .with_transaction_states(states.collect()))
 }

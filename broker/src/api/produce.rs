@@ -146,7 +146,7 @@ type Parts = HashMap<(TopicId, i32), Result<Guard, Refused>>;
 /// Why a batch of a transaction is not appended.
 struct Refused {
     code: Kafka,
-    message: String,
+    message: Option<String>,
 }
 
 /// `None` outside of transactions.
@@ -199,9 +199,8 @@ async fn take_part(
             let Ok(partition) = lookup::partition(broker, topic, p.index, -1) else {
                 continue;
             };
-            let guard = partition
-                .log()
-                .guard(producer.id, support == Support::Added);
+            let log = partition.log();
+            let guard = log.guard(producer.id, producer.epoch, support == Support::Added);
             if let Some(guard) = guard {
                 guards.insert((topic.name.clone(), p.index), (partition, guard));
                 places.push((topic.name.clone(), p.index));
@@ -239,17 +238,17 @@ fn refused(code: Kafka, support: Support) -> Refused {
     match code {
         _ if is_passing => Refused {
             code: Kafka::NotEnoughReplicas,
-            message: format!(
+            message: Some(format!(
                 "Unable to verify the partition has been added to the transaction. Underlying error: {code}"
-            ),
+            )),
         },
         Kafka::InvalidTxnState => Refused {
             code,
-            message: "Partition was not added to the transaction".to_owned(),
+            message: Some("Partition was not added to the transaction".to_owned()),
         },
         code => Refused {
             code,
-            message: code.to_string(),
+            message: None,
         },
     }
 }
@@ -408,7 +407,7 @@ impl Outcome {
 
     fn untransactional(index: i32, refused: &Refused) -> Self {
         let mut outcome = Self::error(index, refused.code);
-        outcome.answer.error_message = Some(StrBytes::from_string(refused.message.clone()));
+        outcome.answer.error_message = refused.message.clone().map(StrBytes::from_string);
         outcome
     }
 

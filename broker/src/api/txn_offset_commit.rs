@@ -107,7 +107,7 @@ async fn commit_as(
     };
     let support = Support::of(version, ABORTABLE, ADDED);
     let raises = support == Support::Added;
-    let (shard, guard) = broker.groups.guard(group, producer.id, raises)?;
+    let (shard, guard) = broker.groups.guard(group, producer, raises)?;
     if guard.is_some() {
         let place = vec![(group::TOPIC.to_owned(), shard)];
         let id = &request.transactional_id;

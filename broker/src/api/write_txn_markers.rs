@@ -1,8 +1,9 @@
 //! WriteTxnMarkers (key 27): versions 1 and 2. Ends producers' transactions in partitions, whatever the coordinator says: how an
 //! operator aborts one that hangs (KIP-664).
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
+use indexmap::{IndexMap, IndexSet};
 use kafka_compat::{
     marker_request::{MarkerAsked, MarkerRequest},
     protocol::messages::{
@@ -23,7 +24,10 @@ use crate::{
 pub(super) async fn handle(broker: Arc<Broker>, request: MarkerRequest) -> WriteTxnMarkersResponse {
     let mut results = Vec::with_capacity(request.markers.len());
     for asked in &request.markers {
-        results.push(one(&broker, asked).await);
+        // Without partitions Kafka says nothing of it.
+        if asked.topics.iter().any(|(_, indexes)| !indexes.is_empty()) {
+            results.push(one(&broker, asked).await);
+        }
     }
     WriteTxnMarkersResponse::default().with_markers(results)
 }
@@ -52,21 +56,31 @@ async fn one(broker: &Broker, asked: &MarkerAsked) -> WritableTxnMarkerResult {
         let indexes = indexes.iter();
         indexes.map(|index| (topic.clone(), *index))
     });
-    let written = markers::write_all(&node, producer, marker, places.collect()).await;
-    let codes: HashMap<_, _> = written
-        .into_iter()
-        .map(|(place, result)| (place, result.err().map_or(0, |failed| code(&failed))))
-        .collect();
-    let topics = asked.topics.iter().map(|(topic, indexes)| {
-        let partitions = indexes.iter().map(|index| {
-            let code = codes.get(&(topic.clone(), *index));
-            WritableTxnMarkerPartitionResult::default()
-                .with_partition_index(*index)
-                .with_error_code(code.copied().unwrap_or(0))
-        });
+    let places: IndexSet<_> = places.collect();
+    let is_nobodys = producer.id < 0 || producer.epoch < 0 || asked.transaction_version < 0;
+    let codes: Vec<_> = if is_nobodys {
+        // There is no such batch; Kafka's handler fails where it would make one.
+        let code = Kafka::UnknownServerError.code();
+        places.into_iter().map(|place| (place, code)).collect()
+    } else {
+        let places = places.into_iter().collect();
+        let written = markers::write_all(&node, producer, marker, places).await;
+        let told = |(place, result): (_, Result<(), Failed>)| {
+            (place, result.err().map_or(0, |failed| code(&failed)))
+        };
+        written.into_iter().map(told).collect()
+    };
+    let mut by_topic: IndexMap<String, Vec<WritableTxnMarkerPartitionResult>> = IndexMap::new();
+    for ((topic, index), code) in codes {
+        let result = WritableTxnMarkerPartitionResult::default()
+            .with_partition_index(index)
+            .with_error_code(code);
+        by_topic.entry(topic).or_default().push(result);
+    }
+    let topics = by_topic.into_iter().map(|(topic, partitions)| {
         WritableTxnMarkerTopicResult::default()
-            .with_name(lookup::name(topic))
-            .with_partitions(partitions.collect())
+            .with_name(lookup::name(&topic))
+            .with_partitions(partitions)
     });
     WritableTxnMarkerResult::default()
         .with_producer_id(ProducerId(asked.producer_id))

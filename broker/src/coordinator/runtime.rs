@@ -317,12 +317,12 @@ impl<S: Shard> Coordinator<S> {
     pub fn guard(
         &self,
         index: i32,
-        producer_id: i64,
+        producer: Producer,
         epoch_per_transaction: bool,
     ) -> Result<Option<Guard>, CoordinatorError> {
         let place = self.place(index)?;
         let log = place.partition.log();
-        Ok(log.guard(producer_id, epoch_per_transaction))
+        Ok(log.guard(producer.id, producer.epoch, epoch_per_transaction))
     }
 
     /// Ends a producer's transaction in a partition. Returns that, and the log end that is to be committed.

@@ -225,11 +225,11 @@ impl Groups {
     pub fn guard(
         &self,
         group: &str,
-        producer_id: i64,
+        producer: Producer,
         epoch_per_transaction: bool,
     ) -> Result<(i32, Option<Guard>), Kafka> {
         let shard = self.shard(group)?;
-        let guard = self.0.guard(shard, producer_id, epoch_per_transaction);
+        let guard = self.0.guard(shard, producer, epoch_per_transaction);
         Ok((shard, guard.map_err(|e| told(&e))?))
     }
 

@@ -263,14 +263,13 @@ impl Transaction {
         }))
     }
 
-    /// Its open transaction is aborted, and its producer fenced: twice raised, so that no epoch in between was ever a client's.
+    /// Its open transaction is aborted, and its producer fenced by the epoch that follows.
     pub(super) fn fenced(&self, now_ms: i64) -> Self {
-        let fence = self.epoch.saturating_add(1);
         Self {
             previous_producer_id: self.producer_id,
             next_producer_id: NO_ID,
-            epoch: fence.saturating_add(1),
-            last_epoch: fence,
+            epoch: self.epoch.saturating_add(1),
+            last_epoch: self.epoch,
             state: State::PrepareAbort,
             updated_ms: now_ms,
             client_version: OWN_VERSION,
@@ -612,7 +611,7 @@ mod tests {
         assert_eq!(ready(&idle, Some((7, 3))), "7 4 3");
         assert_eq!(ready(&idle, Some((7, 2))), "Err(ProducerFenced)");
         assert_eq!(ready(&idle, Some((6, 4))), "Err(ProducerFenced)");
-        assert_eq!(ready(&at(State::Ongoing, 4), None), "PrepareAbort 6");
+        assert_eq!(ready(&at(State::Ongoing, 4), None), "PrepareAbort 5");
         let prepared = at(State::PrepareAbort, 4);
         assert_eq!(ready(&prepared, None), "Err(ConcurrentTransactions)");
         let used_up = at(State::Empty, i16::MAX - 1);

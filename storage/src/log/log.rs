@@ -349,11 +349,19 @@ impl Log {
     }
 
     /// What a producer's first batch of a transaction takes along, once its coordinator knows of the transaction; asked for
-    /// before the coordinator is. `None` where one is open here.
-    pub fn guard(&self, producer_id: i64, epoch_per_transaction: bool) -> Option<Guard> {
-        let mut writer = self.writer.lock();
-        let transactions = &mut writer.producers.transactions;
-        transactions.guard(producer_id, epoch_per_transaction)
+    /// before the coordinator is. `None` where one of that epoch is open here.
+    pub fn guard(
+        &self,
+        producer_id: i64,
+        epoch: i16,
+        epoch_per_transaction: bool,
+    ) -> Option<Guard> {
+        let producers = &mut self.writer.lock().producers;
+        if producers.is_open(producer_id, epoch) {
+            return None;
+        }
+        let transactions = &mut producers.transactions;
+        Some(transactions.guard(producer_id, epoch_per_transaction))
     }
 
     /// The coordinator does not know of the transaction.

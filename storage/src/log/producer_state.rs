@@ -220,6 +220,13 @@ impl Producers {
             .end(id, at, marker.kind == MarkerKind::Abort)
     }
 
+    /// Whether a producer has a transaction open in that epoch.
+    pub(super) fn is_open(&self, producer_id: i64, epoch: i16) -> bool {
+        let producer = self.by_id.get(&producer_id);
+        producer.is_some_and(|p| p.epoch == epoch)
+            && self.transactions.start_of(producer_id).is_some()
+    }
+
     /// Whether a batch is a marker that ends a transaction with held records.
     pub(super) fn arms(&self, header: &BatchHeader) -> bool {
         header.is_control() && self.transactions.has_holds(header.producer_id)

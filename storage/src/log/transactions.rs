@@ -94,17 +94,14 @@ impl Transactions {
         self.by_producer.get(&producer_id).copied().map(Offset)
     }
 
-    /// What somebody who asks the coordinator takes with him; `None` where the transaction is open here.
-    pub(super) fn guard(&mut self, producer_id: i64, epoch_per_transaction: bool) -> Option<Guard> {
-        if self.by_producer.contains_key(&producer_id) {
-            return None;
-        }
+    /// What somebody who asks the coordinator takes with him.
+    pub(super) fn guard(&mut self, producer_id: i64, epoch_per_transaction: bool) -> Guard {
         self.tokens += 1;
         let token = *self.guards.entry(producer_id).or_insert(self.tokens);
-        Some(Guard {
+        Guard {
             token,
             epoch_per_transaction,
-        })
+        }
     }
 
     /// The coordinator does not know of it.

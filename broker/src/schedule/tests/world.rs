@@ -233,7 +233,7 @@ impl World {
         let checked = records::check_produce(Some(build_batch(header, &body)), &rules)
             .map_err(|refusal| refusal.message)?;
         let appended = {
-            let guard = self.partition.log().guard(producer_id, false);
+            let guard = self.partition.log().guard(producer_id, 0, false);
             self.partition.append(accept::accept(checked), guard, now)
         };
         self.fire.watch(&self.partition);

@@ -63,7 +63,8 @@ fn end(log: &Log, producer_id: i64, epoch: i16, kind: MarkerKind) -> Result<Appe
 }
 
 fn send(log: &Log, producer_id: i64, unit: Unit) -> Result<Appended, AppendError> {
-    let guard = log.guard(producer_id, false);
+    let epoch = unit.frames[0].header.producer_epoch;
+    let guard = log.guard(producer_id, epoch, false);
     log.append_as(unit, EPOCH, NOW_MS, Origin::Client { guard })
 }
 
@@ -95,13 +96,13 @@ fn a_batch_of_a_transaction_needs_somebody_who_vouches_for_it() {
     let refused = log.append(unit(), EPOCH, NOW_MS);
     assert!(matches!(refused, Err(AppendError::InvalidTxnState { .. })));
     // A marker that comes between the coordinator's word and the append takes the word back.
-    let guard = log.guard(1, false);
+    let guard = log.guard(1, 0, false);
     end(&log, 1, 0, MarkerKind::Abort).unwrap();
     let late = log.append_as(unit(), EPOCH, NOW_MS, Origin::Client { guard });
     assert!(matches!(late, Err(AppendError::InvalidTxnState { .. })));
     send(&log, 1, unit()).unwrap();
     // Open now: no more is asked, and nothing outside of it is taken.
-    assert_eq!(log.guard(1, false), None);
+    assert_eq!(log.guard(1, 0, false), None);
     let mut outside = idempotent(1, 1, &["x"]);
     outside.frames[0].header.attributes = 0;
     let refused = log.append(outside, EPOCH, NOW_MS);
@@ -154,7 +155,7 @@ fn a_late_marker_touches_no_later_transaction() {
     let mut later = unit(0);
     later.frames[0].header.producer_id = 9;
     later.frames[0].header.base_sequence = 5;
-    let guard = log.guard(9, true);
+    let guard = log.guard(9, 0, true);
     let refused = log.append_as(later, EPOCH, NOW_MS, Origin::Client { guard });
     assert!(matches!(
         refused,

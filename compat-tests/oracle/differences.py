@@ -32,6 +32,7 @@ class Difference:
 STALE_JOIN = "a member that joins again while it waits: the join it gave up is answered NOT_COORDINATOR, where Kafka never answers it"
 SHARES = "share groups and streams groups are a later step"
 UNKNOWN_TO_BROKER = "a setting of the broker that does not exist is refused; Kafka keeps it for plugins to read"
+TWICE = "a transaction that a request names twice gets the partitions of both; Kafka takes those of the last for both"
 KAFKA_FAILS = "Kafka's handler fails with an exception and never answers"
 ELR = "Kafka writes the cluster's default when it switches eligible leader replicas on; here it is the built-in one"
 NO_SUCH = "client metrics and groups have no settings here"
@@ -55,6 +56,9 @@ LISTED = [
     *(Difference("JoinGroup", f"new-member-with-{what}", "2", KAFKA_FAILS, "'silent'") for what in ("one-protocol-twice", "endless-subscription")),
     Difference("JoinGroup", "member-joins-again-while-it-waits", "2", STALE_JOIN, "'silent'"),
     Difference("Produce", "records-null", "1", KAFKA_FAILS, "'silent'"),
+    Difference("AddPartitionsToTxn", "no-transactions", "1", KAFKA_FAILS, "'silent'"),
+    Difference("WriteTxnMarkers", "same-partition-twice", "1", KAFKA_FAILS, "'silent'"),
+    Difference("AddPartitionsToTxn", "same-transaction-twice", "*", TWICE),
     Difference("AlterConfigs", "same-resource-twice", "1", KAFKA_FAILS, "'silent'"),
     *(Difference("*", "*", f"*.Configs.{name}", "a setting of our own", "<absent>") for name in ("chronos.*", "flush.policy")),
     *(Difference("*", "*", f"*.Configs.min.insync.replicas.{field}", ELR, kafka, chronos) for field, kafka, chronos in (

@@ -18,7 +18,11 @@ use kafka_compat::protocol::{
 };
 
 use super::{Broker, lookup, transactional};
-use crate::{coordinator::Producer, transaction::Partitions};
+use crate::{
+    coordinator::Producer,
+    group,
+    transaction::{self, Partitions},
+};
 
 /// The first version that asks for several transactions.
 const BATCHED: i16 = 4;
@@ -66,10 +70,8 @@ async fn one(
     };
     let all = places(&asked.topics);
     // A client adds offsets by AddOffsetsToTxn.
-    let is_internal = |topic: &str| {
-        let topic = image.topics.get(topic);
-        version < BATCHED && topic.is_some_and(|topic| topic.internal)
-    };
+    let is_internal =
+        |topic: &str| version < BATCHED && [group::TOPIC, transaction::TOPIC].contains(&topic);
     if all.iter().any(|(topic, _)| is_internal(topic)) {
         return told(&asked.topics, |topic, _| {
             if is_internal(topic) {

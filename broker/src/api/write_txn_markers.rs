@@ -21,6 +21,9 @@ use crate::{
     transaction::markers::{self, Failed, Node},
 };
 
+/// What a batch without a producer has.
+const NO_EPOCH: i16 = -1;
+
 pub(super) async fn handle(broker: Arc<Broker>, request: MarkerRequest) -> WriteTxnMarkersResponse {
     let mut results = Vec::with_capacity(request.markers.len());
     for asked in &request.markers {
@@ -57,7 +60,7 @@ async fn one(broker: &Broker, asked: &MarkerAsked) -> WritableTxnMarkerResult {
         indexes.map(|index| (topic.clone(), *index))
     });
     let places: IndexSet<_> = places.collect();
-    let is_nobodys = producer.id < 0 || producer.epoch < 0 || asked.transaction_version < 0;
+    let is_nobodys = producer.id < 0 || producer.epoch < NO_EPOCH || asked.transaction_version < 0;
     let codes: Vec<_> = if is_nobodys {
         // There is no such batch; Kafka's handler fails where it would make one.
         let code = Kafka::UnknownServerError.code();

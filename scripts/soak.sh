@@ -19,3 +19,4 @@ python3 -B compat-tests/faults/connections.py
 python3 -B compat-tests/faults/fire_kill.py --seed "$CHRONOS_SEED"
 python3 -B compat-tests/streams/word_count.py --rounds 10 --seed "$CHRONOS_SEED"
 python3 -B compat-tests/streams/word_count.py --rounds 10 --seed "$CHRONOS_SEED" --store memory
+python3 -B compat-tests/faults/chaos_single.py --rounds 100 --seed "$CHRONOS_SEED"

@@ -29,6 +29,8 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "chro
 WORDS = [a + b for a in ("al", "be", "ga", "de", "ep") for b in ("pha", "ta", "mma", "lta", "silon", "mega")]
 # What a slow machine may take for anything that must happen.
 PATIENCE_S = 90
+# And for totals to go on: Streams asks a minute for a committed offset, then again.
+STANDSTILL_S = 200
 
 
 class Lines(threading.Thread):
@@ -192,7 +194,8 @@ def run(options, rng, bootstrap, broker, streams, started):
     lines.finish()
     expected = sum(lines.sent.values())
     try:
-        wait_until("all totals", lambda: totals.count >= expected, PATIENCE_S)
+        while (before := totals.count) < expected:
+            wait_until("more totals", lambda b=before: totals.count > b, STANDSTILL_S)
     except TimeoutError as error:
         print(f"{error}: {totals.count} of {expected}\n{streams.tail(40)}")
     time.sleep(1)  # For what would be too much.
@@ -219,6 +222,10 @@ def run(options, rng, bootstrap, broker, streams, started):
     for what, found in wrong.items():
         for line in found[:5]:
             print(f"{what}: {line}")
+    # Streams deletes what it has taken from its repartition topic.
+    c = consumer(bootstrap)
+    purged = sum(c.get_watermark_offsets(TopicPartition(internal[0], p), timeout=10)[0] for p in range(PARTITIONS))
+    c.close()
     replaced = streams.log.read_text(errors="replace").count("replaced: ")
     print(
         f"rounds {options.rounds} kills: streams {kills['streams']} broker {kills['broker']}, ended by itself: streams {by_themselves['streams']} "
@@ -226,7 +233,7 @@ def run(options, rng, bootstrap, broker, streams, started):
     )
     print(
         f"lines {lines.lines} words {expected} totals {sum(map(len, again.values()))} words that differ {len(wrong['read again'])} "
-        f"open {len(opened)}, {time.monotonic() - started:.0f} s"
+        f"open {len(opened)} purged {purged}, {time.monotonic() - started:.0f} s"
     )
     return not any(wrong.values()) and not by_themselves["broker"]
 

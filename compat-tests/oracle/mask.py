@@ -30,7 +30,8 @@ class Rule:
 
 @dataclass(frozen=True)
 class Order:
-    """An array (`Api.Field`, a pattern) whose order means nothing, the fields that name an element (`a|b`: a, else b), and why."""
+    """An array (`Api.Field`, a pattern) whose order means nothing, the fields that name an element (`a|b`: a, else b; none: its
+    elements are sorted), and why."""
 
     where: str
     key: tuple[str, ...]
@@ -143,6 +144,12 @@ ORDERS = [
     Order("WriteTxnMarkers.Partitions", ("PartitionIndex",), "a hash map's order in Kafka"),
     Order("DescribeTransactions.Topics", ("Topic",), "a set of partitions"),
     Order("ListTransactions.TransactionStates", ("TransactionalId",), "a hash map's order in Kafka"),
+    Order("ConsumerGroupHeartbeat.TopicPartitions", ("TopicId",), "a hash map's order in Kafka, by random ids"),
+    Order("ConsumerGroupDescribe.TopicPartitions", ("TopicName",), "a hash map's order in Kafka, by random ids"),
+    Order("ConsumerGroupDescribe.Members", ("MemberId",), "a hash map's order in Kafka"),
+    Order("ConsumerGroupDescribe.Groups", ("GroupId",), "by the partition of the topic of offsets"),
+    Order("ConsumerGroupDescribe.SubscribedTopicNames", (), "a set"),
+    Order("Consumer*.Partitions", (), "a set"),
     Order("ListConfigResources.ConfigResources", ("ResourceType", "ResourceName"), "a set"),
 ]
 
@@ -178,6 +185,8 @@ def _field(api: str, message: schema.Message, field: schema.Field, value: Any, t
     if field.is_array:
         items = [_one(api, message, field, v, talk) for v in value]
         order = next((o for o in ORDERS if fnmatch.fnmatchcase(f"{api}.{field.name}", o.where)), None)
+        if order and not order.key:
+            return sorted(items)
         return _keyed(items, order.key) if order else items
     return _one(api, message, field, value, talk)
 

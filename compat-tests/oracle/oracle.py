@@ -35,6 +35,8 @@ KAFKA_SETTINGS = {
     "delete.records.purgatory.purge.interval.requests": "1",
     "log.initial.task.delay.ms": "3600000",
     "transaction.abort.timed.out.transaction.cleanup.interval.ms": "100",  # cases wait for a transaction to time out
+    "group.consumer.assignment.interval.ms": "0",  # a target at once, as here, so that each step of a reconciliation can be compared,
+    "group.consumer.assignor.offload.enable": "false",  # and not by a thread of its own
 }
 WORKERS = 8
 COMMON = 5  # a difference of so many cases is shown once

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Every client's suite against a broker, and a table of what passed.
 
-    run.py BOOTSTRAP [--only common|groups|transactions|own|PART] [CLIENT ...]
+    run.py BOOTSTRAP [--only common|groups|transactions|consumer-protocol|own|PART] [CLIENT ...]
 
 `scripts/clients.sh` makes the clients ready. Exit 1 if a scenario fails, 3 if a client named on the command line is not there.
 """

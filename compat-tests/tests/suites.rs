@@ -10,7 +10,12 @@ use compat_tests::cluster::Broker;
 const NOT_THERE: i32 = 3;
 
 fn passes(client: &str) {
-    let broker = Broker::start(&["group.initial.rebalance.delay.ms=0"]).unwrap();
+    let broker = Broker::start(&[
+        "group.initial.rebalance.delay.ms=0",
+        // Often enough that a rebalance is noticed at once.
+        "group.consumer.heartbeat.interval.ms=500",
+    ])
+    .unwrap();
     let output = Command::new("python3")
         .arg("-B")
         .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/suites/run.py"))

@@ -13,10 +13,12 @@ import (
 type franz struct {
 	bootstrap string
 	admin     *kadm.Client
+	// Whether members join by the protocol in which the broker assigns.
+	consumerProtocol bool
 }
 
 func newFranz(bootstrap string) driver {
-	return &franz{bootstrap, kadm.NewClient(must(kgo.NewClient(kgo.SeedBrokers(bootstrap))))}
+	return &franz{bootstrap: bootstrap, admin: kadm.NewClient(must(kgo.NewClient(kgo.SeedBrokers(bootstrap))))}
 }
 
 func (f *franz) lacks() map[string]string { return nil }

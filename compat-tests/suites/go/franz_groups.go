@@ -46,6 +46,9 @@ func (f *franz) join(topic, group string, how joining) member {
 		kgo.OnPartitionsRevoked(took),
 		kgo.OnPartitionsLost(took),
 	}
+	if f.consumerProtocol {
+		options = append(options, kgo.ServerSideBalancer())
+	}
 	if how.instance != "" {
 		options = append(options, kgo.InstanceID(how.instance))
 	}

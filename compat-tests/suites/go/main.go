@@ -1,5 +1,5 @@
-// Drives a broker with a client: CLIENT BOOTSTRAP [ONLY], where CLIENT is franz or sarama and ONLY is common, groups or transactions (parts of it),
-// own, or a part of the scenarios' names. ../SCENARIOS.md says what each proves.
+// Drives a broker with a client: CLIENT BOOTSTRAP [ONLY], where CLIENT is franz or sarama and ONLY is common, groups or
+// transactions (parts of it), own, or a part of the scenarios' names. ../SCENARIOS.md says what each proves.
 package main
 
 import (
@@ -31,7 +31,7 @@ func main() {
 	}
 	deadline := time.Now().Add(limit)
 	passed, failed := 0, 0
-	for _, one := range chosen(append(os.Args, "")[3]) {
+	for _, one := range chosen(os.Args[1], append(os.Args, "")[3]) {
 		if why := s.lacks()[one.name]; why != "" {
 			fmt.Printf("SKIP %s: %s\n", one.name, why)
 		} else if why := failure(s, one, deadline); why != "" {
@@ -49,7 +49,7 @@ func main() {
 	}
 }
 
-func chosen(only string) []scenario {
+func chosen(client, only string) []scenario {
 	common := slices.Concat(produceScenarios(), fetchScenarios(), offsetScenarios(), adminScenarios(), groupScenarios(),
 		transactionScenarios())
 	switch only {
@@ -62,7 +62,11 @@ func chosen(only string) []scenario {
 	case "own":
 		return firedScenarios()
 	}
-	return slices.DeleteFunc(append(common, firedScenarios()...), func(s scenario) bool {
+	all := append(common, firedScenarios()...)
+	if client == "franz" {
+		all = append(all, consumerProtocolScenarios()...)
+	}
+	return slices.DeleteFunc(all, func(s scenario) bool {
 		return !strings.Contains(s.name, only)
 	})
 }

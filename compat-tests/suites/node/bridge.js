@@ -10,6 +10,7 @@ const zstd = require('@bokuweb/zstd-wasm')
 const lz4 = require('lz4js')
 const xxhash = require('lz4js/xxh32')
 const groupCalls = require('./groups')
+const transactionCalls = require('./transactions')
 
 CompressionCodecs[CompressionTypes.Snappy] = require('kafkajs-snappy')
 // One block depends on no other, but lz4js does not say so, and Kafka reads only frames that do: the flag, and the header's checksum.
@@ -68,6 +69,14 @@ function headersToClient(pairs) {
 const headersFromClient = headers =>
   Object.entries(headers || {}).flatMap(([name, values]) => [].concat(values).map(value => [name, text(value)]))
 
+const messageToClient = r => ({
+  key: bytes(r.key),
+  value: bytes(r.value),
+  partition: r.partition,
+  timestamp: r.timestamp === null ? undefined : String(r.timestamp),
+  headers: headersToClient(r.headers),
+})
+
 const describeRecord = (partition, m) => ({
   partition,
   offset: Number(m.offset),
@@ -79,6 +88,7 @@ const describeRecord = (partition, m) => ({
 
 const calls = {
   ...groupCalls({ bootstrap: process.argv[2], admin, cluster: ownCluster, describeRecord }),
+  ...transactionCalls({ kafka, messageToClient, compression: name => CompressionTypes[CODECS[name]] }),
   create: ({ topic, partitions, configs }) =>
     admin.createTopics({
       topics: [{
@@ -128,13 +138,7 @@ const calls = {
       const outcomes = []
       for (let at = 0; at < records.length; at += batchMax) {
         const some = records.slice(at, at + batchMax)
-        const messages = some.map(r => ({
-          key: bytes(r.key),
-          value: bytes(r.value),
-          partition: r.partition,
-          timestamp: r.timestamp === null ? undefined : String(r.timestamp),
-          headers: headersToClient(r.headers),
-        }))
+        const messages = some.map(messageToClient)
         const answers = await producer.send({ topic, messages, acks, compression: CompressionTypes[CODECS[codec]] })
         const next = Object.fromEntries((answers || []).map(a => [a.partition, Number(a.baseOffset)]))
         outcomes.push(...some.map(r => (acks === 0 ? null : next[r.partition]++)))
@@ -155,9 +159,12 @@ const calls = {
       topics: [{ topic, partitions }],
     })
     const at = Object.fromEntries(positions)
-    return responses.flatMap(r => r.partitions).flatMap(p =>
-      new Batch(topic, String(at[p.partition]), p).messages.map(m => describeRecord(p.partition, m))
-    )
+    const batches = responses.flatMap(r => r.partitions).map(p => new Batch(topic, String(at[p.partition]), p))
+    return {
+      records: batches.flatMap(b => b.messages.map(m => describeRecord(b.partition, m))),
+      // Behind what was read, and what of it was aborted: a fetch may give nothing else.
+      next: batches.filter(b => !b.isEmptyIncludingFiltered()).map(b => [b.partition, Number(b.lastOffset()) + 1]),
+    }
   },
 }
 

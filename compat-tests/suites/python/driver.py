@@ -151,6 +151,9 @@ class Driver:
     transaction_timeout_ms = 1_000
     # Scenarios of this client alone.
     own = {}
+    # Scenarios of groups whose partitions the broker assigns; while one runs, `join` joins that way.
+    by_consumer_protocol = {}
+    consumer_protocol = False
 
     def __init__(self, bootstrap):
         self.bootstrap = bootstrap

@@ -45,6 +45,7 @@ def main(client, bootstrap, only=""):
     logging.disable(logging.CRITICAL)
     driver = importlib.import_module(f"drivers.{client}").Driver(bootstrap)
     parts = {"common": COMMON, "groups": GROUPS, "transactions": transactions.SCENARIOS, "own": fired.SCENARIOS | driver.own}
+    parts["consumer-protocol"] = driver.by_consumer_protocol
     chosen = parts.get(only) or {name: run for part in parts.values() for name, run in part.items() if only in name}
     deadline = time.monotonic() + LIMIT_S
     outcomes = [passes(name, run, driver, deadline) for name, run in chosen.items()]

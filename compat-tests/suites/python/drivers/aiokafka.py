@@ -9,7 +9,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic, Records
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.coordinator.protocol import ConsumerProtocol
-from aiokafka.errors import BrokerResponseError, CommitFailedError
+from aiokafka.errors import BrokerResponseError, CommitFailedError, ProducerFenced
 from aiokafka.protocol.commit import OffsetCommitRequest
 
 import driver
@@ -120,6 +120,62 @@ class Member(members.Member, aiokafka.ConsumerRebalanceListener):
 
     def commit(self, offsets):
         self.run(commit(self.consumer, self.topic, {p: Committed(offset) for p, offset in offsets.items()}))
+
+
+@contextmanager
+def transacting():
+    with refusing():
+        try:
+            yield
+        except ProducerFenced as error:
+            # What it makes of INVALID_PRODUCER_EPOCH.
+            raise Refused(driver.INVALID_PRODUCER_EPOCH, str(error)) from error
+
+
+class Transactional(driver.Transactional):
+    def __init__(self, run, bootstrap, name, timeout_ms, codec):
+        self.run = run
+        self._do(self._start(bootstrap, name, timeout_ms, codec))
+
+    async def _start(self, bootstrap, name, timeout_ms, codec):
+        self.client = aiokafka.AIOKafkaProducer(
+            bootstrap_servers=bootstrap,
+            transactional_id=name,
+            transaction_timeout_ms=timeout_ms,
+            compression_type=None if codec == "none" else codec,
+            request_timeout_ms=PATIENCE_S * 1000,
+        )
+        await self.client.start()
+
+    def _do(self, coroutine):
+        with transacting():
+            return self.run(coroutine)
+
+    def begin(self):
+        self._do(self.client.begin_transaction())
+
+    def write(self, topic, records):
+        self._do(self._write(topic, records))
+
+    async def _write(self, topic, records):
+        sent = [
+            await self.client.send(topic, r.value, r.key, r.partition, r.timestamp, r.headers) for r in records
+        ]
+        for future in sent:
+            await future
+
+    def offsets(self, group, topic, offset, member=None):
+        # By no member: it commits by TxnOffsetCommit 0, which names none.
+        self._do(self.client.send_offsets_to_transaction({aiokafka.TopicPartition(topic, 0): offset}, group))
+
+    def commit(self):
+        self._do(self.client.commit_transaction())
+
+    def abort(self):
+        self._do(self.client.abort_transaction())
+
+    def close(self):
+        self.run(self.client.stop())
 
 
 class Driver(driver.Driver):
@@ -280,3 +336,6 @@ class Driver(driver.Driver):
 
     def join(self, topic, group, reset="earliest", instance=None, strategy="range", session_ms=members.SESSION_MS):
         return Member(self.run, self.bootstrap, topic, group, reset, instance, session_ms)
+
+    def producer(self, name, timeout_ms, codec):
+        return Transactional(self.run, self.bootstrap, name, timeout_ms, codec)

@@ -8,6 +8,7 @@ import confluent_kafka as ck
 from confluent_kafka import admin as ca
 
 import commits
+import consumer_protocol
 import driver
 import held
 import members
@@ -73,28 +74,36 @@ class Reader(driver.Reader):
 
 
 class Member(members.Member):
-    def __init__(self, bootstrap, topic, group, reset, instance, strategy, session_ms):
+    def __init__(self, bootstrap, topic, group, reset, instance, strategy, session_ms, consumer_protocol):
         super().__init__()
-        config = {
+        classic = {
+            "partition.assignment.strategy": strategy,
+            "session.timeout.ms": session_ms,
+            "heartbeat.interval.ms": members.HEARTBEAT_MS,
+        }
+        config = ({"group.protocol": "consumer"} if consumer_protocol else classic) | {
             "bootstrap.servers": bootstrap,
             "group.id": group,
             "client.id": group,
             "enable.auto.commit": False,
             "auto.offset.reset": reset,
-            "partition.assignment.strategy": strategy,
-            "session.timeout.ms": session_ms,
-            "heartbeat.interval.ms": members.HEARTBEAT_MS,
             "topic.metadata.refresh.interval.ms": members.METADATA_MS,
             "fetch.wait.max.ms": 100,
         } | ({"group.instance.id": instance} if instance else {})
         self.topic = topic
         # Its own way to log knows no silence: to be fenced is told at every level.
         self.consumer = ck.Consumer(config, logger=logging.getLogger())
+        self.subscribe([topic])
+
+    def subscribe(self, topics):
         self.consumer.subscribe(
-            [topic],
+            topics,
             on_assign=lambda _, given: self.gave(p.partition for p in given),
             on_revoke=lambda _, taken: self.took(p.partition for p in taken),
         )
+
+    def assigned(self):
+        return sorted((p.topic, p.partition) for p in self.consumer.assignment())
 
     def close(self):
         self.consumer.close()
@@ -202,6 +211,7 @@ def transacting():
 class Driver(driver.Driver):
     name = "confluent"
     own = held.SCENARIOS | commits.HELD | transactions.OWN
+    by_consumer_protocol = consumer_protocol.SCENARIOS
     lacks = {
         "a commit by no member is refused": "librdkafka commits as the member that it is, or as none",
         "offsets of a group deleted": "confluent-kafka for Python has no DeleteConsumerGroupOffsets",
@@ -339,7 +349,7 @@ class Driver(driver.Driver):
         refuse_each(self._asked(self.admin.alter_consumer_group_offsets([wanted])).topic_partitions)
 
     def join(self, topic, group, reset="earliest", instance=None, strategy="range", session_ms=members.SESSION_MS):
-        return Member(self.bootstrap, topic, group, reset, instance, strategy, session_ms)
+        return Member(self.bootstrap, topic, group, reset, instance, strategy, session_ms, self.consumer_protocol)
 
     def producer(self, name, timeout_ms, codec):
         return Transactional(self.bootstrap, name, timeout_ms, codec)

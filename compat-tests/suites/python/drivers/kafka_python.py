@@ -114,6 +114,49 @@ class Member(members.Member, kafka.ConsumerRebalanceListener):
             self.consumer.commit(offsets_of(self.topic, {p: Committed(offset) for p, offset in offsets.items()}))
 
 
+class Transactional(driver.Transactional):
+    def __init__(self, bootstrap, name, timeout_ms, codec):
+        self.client = kafka.KafkaProducer(
+            bootstrap_servers=bootstrap,
+            transactional_id=name,
+            transaction_timeout_ms=timeout_ms,
+            compression_type=None if codec == "none" else codec,
+            linger_ms=5,
+            delivery_timeout_ms=PATIENCE_S * 1000,
+            request_timeout_ms=PATIENCE_S * 500,
+            max_block_ms=PATIENCE_S * 1000,
+        )
+        with refusing():
+            self.client.init_transactions()
+
+    def begin(self):
+        with refusing():
+            self.client.begin_transaction()
+
+    def write(self, topic, records):
+        with refusing():
+            sent = [self.client.send(topic, r.value, r.key, r.headers, r.partition, r.timestamp) for r in records]
+            for future in sent:
+                future.get(PATIENCE_S)
+
+    def offsets(self, group, topic, offset, member=None):
+        who = member.consumer.group_metadata() if member else group
+        with refusing():
+            self.client.send_offsets_to_transaction(offsets_of(topic, {0: Committed(offset)}), who)
+
+    def commit(self):
+        with refusing():
+            self.client.commit_transaction()
+
+    def abort(self):
+        with refusing():
+            self.client.abort_transaction()
+
+    def close(self):
+        # A close that has time ends an open transaction.
+        self.client.close(0)
+
+
 class Driver(driver.Driver):
     name = "kafka_python"
     cannot = {"null header"}
@@ -271,3 +314,6 @@ class Driver(driver.Driver):
 
     def join(self, topic, group, reset="earliest", instance=None, strategy="range", session_ms=members.SESSION_MS):
         return Member(self.bootstrap, topic, group, reset, instance, strategy, session_ms)
+
+    def producer(self, name, timeout_ms, codec):
+        return Transactional(self.bootstrap, name, timeout_ms, codec)

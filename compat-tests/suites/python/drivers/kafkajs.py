@@ -89,9 +89,8 @@ class Reader(driver.Reader):
                 raise
             self.positions[0] = self.owner.offset(self.topic, self.reset)
             return []
-        for r in found:
-            self.positions[r["partition"]] = r["offset"] + 1
-        return arrivals(found)
+        self.positions.update(found["next"])
+        return arrivals(found["records"])
 
 
 class Member(members.Member):
@@ -117,6 +116,49 @@ class Member(members.Member):
 
     def commit(self, offsets):
         self._call("commit", offsets=list(offsets.items()))
+
+
+class Transactional(driver.Transactional):
+    numbers = itertools.count()
+
+    def __init__(self, bridge, name, timeout_ms, codec):
+        self.bridge, self.number, self.codec = bridge, next(self.numbers), codec
+        self._call("transactional", transactionalId=name, timeoutMs=timeout_ms)
+
+    def _call(self, name, **args):
+        return self.bridge.call(name, producer=self.number, **args)
+
+    def begin(self):
+        self._call("begin")
+
+    def write(self, topic, records):
+        self._call("write", topic=topic, records=sent(records), codec=self.codec)
+
+    def offsets(self, group, topic, offset, member=None):
+        # By no member: it commits by TxnOffsetCommit 1 at most, which names none.
+        self._call("addOffset", group=group, topic=topic, offset=offset)
+
+    def commit(self):
+        self._call("commitTransaction")
+
+    def abort(self):
+        self._call("abortTransaction")
+
+    def close(self):
+        self._call("drop")
+
+
+def sent(records):
+    return [
+        {
+            "key": to_text(r.key),
+            "value": to_text(r.value),
+            "timestamp": r.timestamp,
+            "partition": r.partition,
+            "headers": [(name, to_text(value)) for name, value in r.headers],
+        }
+        for r in records
+    ]
 
 
 def told(offsets):
@@ -182,19 +224,9 @@ class Driver(driver.Driver):
     def produce(
         self, topic, records, codec="none", acks="all", idempotent=False, one_batch=False, batch_max=None, request_max=None
     ):
-        sent = [
-            {
-                "key": to_text(r.key),
-                "value": to_text(r.value),
-                "timestamp": r.timestamp,
-                "partition": r.partition,
-                "headers": [(name, to_text(value)) for name, value in r.headers],
-            }
-            for r in records
-        ]
         how = {"codec": codec, "acks": {"all": -1}.get(acks) or int(acks), "idempotent": idempotent}
         try:
-            return self.bridge.call("produce", topic=topic, records=sent, batchMax=batch_max or len(sent), **how)
+            return self.bridge.call("produce", topic=topic, records=sent(records), batchMax=batch_max or len(records), **how)
         except Refused as error:
             return [error] * len(records)
 
@@ -227,3 +259,6 @@ class Driver(driver.Driver):
 
     def join(self, topic, group, reset="earliest", instance=None, strategy="range", session_ms=members.SESSION_MS):
         return Member(self.bridge, topic, group, reset, session_ms)
+
+    def producer(self, name, timeout_ms, codec):
+        return Transactional(self.bridge, name, timeout_ms, codec)

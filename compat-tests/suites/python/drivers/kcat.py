@@ -153,6 +153,7 @@ class Driver(confluent.Driver):
             ],
             "kcat administers nothing",
         ),
+        "a worker that restarts transforms each record once": "kcat commits what it has read by itself, in no transaction",
         **dict.fromkeys(
             [
                 "a replaced static member is fenced",

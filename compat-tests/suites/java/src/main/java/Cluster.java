@@ -29,6 +29,8 @@ final class Cluster implements AutoCloseable {
     final Admin admin;
     private final String run = UUID.randomUUID().toString().substring(0, 8);
     private int topics;
+    /** Whether members join by the protocol in which the broker assigns. */
+    boolean consumerProtocol;
 
     Cluster(String bootstrap) {
         this.bootstrap = bootstrap;
@@ -119,7 +121,7 @@ final class Cluster implements AutoCloseable {
 
     /** A member of a group; its client id is the group's name. */
     Member join(String topic, String group, Map<String, Object> config) {
-        return new Member(bootstrap, topic, group, config);
+        return new Member(bootstrap, topic, group, config, consumerProtocol);
     }
 
     Member join(String topic, String group) {

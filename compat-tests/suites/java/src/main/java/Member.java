@@ -24,8 +24,8 @@ final class Member extends Polled {
     final Set<Integer> partitions = new TreeSet<>();
     private final String topic;
 
-    Member(String bootstrap, String topic, String group, Map<String, Object> config) {
-        super(new KafkaConsumer<>(all(bootstrap, group, config), new StringDeserializer(), new StringDeserializer()));
+    Member(String bootstrap, String topic, String group, Map<String, Object> config, boolean consumerProtocol) {
+        super(new KafkaConsumer<>(all(bootstrap, group, config, consumerProtocol), new StringDeserializer(), new StringDeserializer()));
         this.topic = topic;
         consumer.subscribe(List.of(topic), new ConsumerRebalanceListener() {
             @Override
@@ -42,7 +42,8 @@ final class Member extends Polled {
         });
     }
 
-    private static Map<String, Object> all(String bootstrap, String group, Map<String, Object> config) {
+    private static Map<String, Object> all(
+            String bootstrap, String group, Map<String, Object> config, boolean consumerProtocol) {
         Map<String, Object> all = new HashMap<>(Map.of(
                 "bootstrap.servers", bootstrap,
                 "group.id", group,
@@ -56,6 +57,11 @@ final class Member extends Polled {
         all.put("heartbeat.interval.ms", 200);
         all.put("metadata.max.age.ms", 500);
         all.putAll(config);
+        if (consumerProtocol) {
+            // The broker says how often, and who has what.
+            all.keySet().removeAll(Set.of("heartbeat.interval.ms", "session.timeout.ms", "partition.assignment.strategy"));
+            all.put("group.protocol", "consumer");
+        }
         return all;
     }
 

@@ -23,9 +23,10 @@ public final class Suite {
                 Produce.scenarios(), Fetch.scenarios(), Offsets.scenarios(), Administer.scenarios(), groups,
                 Transactions.scenarios());
         Map<String, Scenario> own = merged(Held.scenarios(), Commits.held(), Transactions.own());
+        Map<String, Scenario> newer = ConsumerProtocol.scenarios();
         Map<String, Map<String, Scenario>> parts = Map.of(
-                "common", common, "groups", groups, "transactions", Transactions.scenarios(), "own", own);
-        Map<String, Scenario> scenarios = parts.getOrDefault(only, merged(common, own));
+                "common", common, "groups", groups, "transactions", Transactions.scenarios(), "consumer-protocol", newer, "own", own);
+        Map<String, Scenario> scenarios = parts.getOrDefault(only, merged(common, own, newer));
         boolean part = !parts.containsKey(only);
         long deadline = System.nanoTime() + LIMIT.toNanos();
         int passed = 0;

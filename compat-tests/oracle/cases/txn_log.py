@@ -13,6 +13,9 @@ from talk import Talk, Topic
 
 PRODUCE, FETCH, LIST = "Produce", "Fetch", "ListOffsets"
 IMPLICIT = 12  # the first version of Produce that adds its partitions to the transaction
+# VERIFIED: before that version Kafka asks the coordinator whether a partition was added, for several producers at once, and then tells
+# them all in the words of one of them: INVALID_TXN_STATE, or TRANSACTION_ABORTABLE where that one knows it. Cases that are refused so
+# run alone.
 
 
 def newer(t: Talk) -> bool:
@@ -41,7 +44,7 @@ def in_a_transaction(t: Talk) -> None:
     look(t, topic)
 
 
-@case(PRODUCE)
+@case(PRODUCE, alone=True)  # see VERIFIED
 def partition_that_was_not_added(t: Talk) -> None:
     """Where the client must add it: refused, and the log is unchanged; else it is added."""
     topic, x = t.topic(partitions=2), Txn(t)
@@ -54,7 +57,7 @@ def partition_that_was_not_added(t: Talk) -> None:
     look(t, topic)
 
 
-@case(PRODUCE)
+@case(PRODUCE, alone=True)  # see VERIFIED
 def partition_after_the_end(t: Talk) -> None:
     """Added to the transaction before; in the older protocol it has to be added again."""
     topic = t.topic()
@@ -89,7 +92,7 @@ def wrong(label: str, epoch: int = 0, pid: int | None = None, sequence: int = 0)
         t.ask(x.body(topic))
         bad()
         look(t, topic)
-    add(PRODUCE, f"transactional-{label}", run)
+    add(PRODUCE, f"transactional-{label}", run, alone=True)  # see VERIFIED
 
 
 wrong("epoch-before", -1)
@@ -100,7 +103,7 @@ wrong("no-id", pid=-1)
 wrong("first-sequence-not-zero", sequence=5)
 
 
-@case(PRODUCE)
+@case(PRODUCE, alone=True)  # see VERIFIED
 def transactional_id_of_another(t: Talk) -> None:
     """The producer id belongs to one, the request names another."""
     topic = t.topic()
@@ -110,7 +113,7 @@ def transactional_id_of_another(t: Talk) -> None:
     look(t, topic)
 
 
-@case(PRODUCE)
+@case(PRODUCE, alone=True)  # see VERIFIED
 def transactional_batch_in_a_plain_request(t: Talk) -> None:
     """The request names no transactional id."""
     topic = t.topic()
@@ -119,7 +122,7 @@ def transactional_batch_in_a_plain_request(t: Talk) -> None:
     look(t, topic)
 
 
-@case(PRODUCE)
+@case(PRODUCE, alone=True)  # see VERIFIED
 def plain_batch_in_a_transactional_request(t: Talk) -> None:
     """Of no producer; of the producer, without the bit; before and within a transaction."""
     topic = t.topic()
@@ -132,7 +135,7 @@ def plain_batch_in_a_transactional_request(t: Talk) -> None:
     look(t, topic)
 
 
-@case(PRODUCE)
+@case(PRODUCE, alone=True)  # see VERIFIED
 def plain_and_transactional_in_one_request(t: Talk) -> None:
     """A partition each."""
     topic = t.topic(partitions=2)
@@ -144,7 +147,7 @@ def plain_and_transactional_in_one_request(t: Talk) -> None:
     look(t, topic, 1)
 
 
-@case(PRODUCE)
+@case(PRODUCE, alone=True)  # see VERIFIED
 def several_partitions_in_a_transactional_request(t: Talk) -> None:
     """Added, not added, not there."""
     topic = t.topic(partitions=3)
@@ -157,7 +160,7 @@ def several_partitions_in_a_transactional_request(t: Talk) -> None:
     look(t, topic, 1)
 
 
-@case(PRODUCE)
+@case(PRODUCE, alone=True)  # see VERIFIED
 def two_producers_in_a_transactional_request(t: Talk) -> None:
     """A partition each; only one of them is the transaction's."""
     topic = t.topic(partitions=2)
@@ -168,7 +171,7 @@ def two_producers_in_a_transactional_request(t: Talk) -> None:
     look(t, topic)
 
 
-@case(PRODUCE)
+@case(PRODUCE, alone=True)  # see VERIFIED
 def duplicate_in_a_transaction(t: Talk) -> None:
     """Answered with the first offset; also after the end."""
     topic = t.topic()
@@ -181,7 +184,7 @@ def duplicate_in_a_transaction(t: Talk) -> None:
     look(t, topic)
 
 
-@case(PRODUCE)
+@case(PRODUCE, alone=True)  # see VERIFIED
 def sequence_gap_in_a_transaction(t: Talk) -> None:
     """And over two transactions."""
     topic = t.topic()
@@ -218,7 +221,7 @@ def control_batch_of_a_transaction(t: Talk) -> None:
     look(t, topic)
 
 
-@case(PRODUCE)
+@case(PRODUCE, alone=True)  # see VERIFIED
 def records_after_a_timeout(t: Talk) -> None:
     """The broker aborted the transaction and fenced its producer."""
     topic = t.topic()

@@ -23,7 +23,7 @@ pub use load::{ConfigError, Layer, Loaded, load};
 
 use crate::{
     compaction::CleanerConfig,
-    group::GroupConfig,
+    group::{Assignors, ConsumerConfig, GroupConfig, Migration},
     topic_config::{ConfigEntry, Synonym, source},
     transaction::TransactionConfig,
 };
@@ -260,14 +260,54 @@ fn groups(l: &Loaded) -> Result<GroupConfig, ConfigError> {
         min_session_timeout_ms: l.number("group.min.session.timeout.ms")?,
         max_session_timeout_ms: l.number("group.max.session.timeout.ms")?,
         max_size: l.number("group.max.size")?,
-        consumer_session_timeout_ms: l.number("group.consumer.session.timeout.ms")?,
-        consumer_heartbeat_interval_ms: l.number("group.consumer.heartbeat.interval.ms")?,
-        consumer_max_size: l.number("group.consumer.max.size")?,
         metadata_max_length: l.number("offset.metadata.max.bytes")?,
         offsets_retention_ms: minutes.saturating_mul(60_000),
         offsets_check_interval_ms: l.number("offsets.retention.check.interval.ms")?,
         topic_partitions: l.number("offsets.topic.num.partitions")?,
         topic_segment_bytes: l.number("offsets.topic.segment.bytes")?,
+        consumer: consumer_groups(l)?,
+    })
+}
+
+fn consumer_groups(l: &Loaded) -> Result<ConsumerConfig, ConfigError> {
+    const PREFIX: &str = "group.consumer";
+    // Of the three settings of each interval, the middle one counts.
+    let within = |what: &str| -> Result<i32, ConfigError> {
+        let key = |least_or_most: &str| format!("{PREFIX}.{least_or_most}{what}");
+        let (min, max): (i32, i32) = (l.number(&key("min."))?, l.number(&key("max."))?);
+        let value: i32 = l.number(&key(""))?;
+        if min > max {
+            let why = format!("must be greater than or equal to {}", key("min."));
+            return Err(l.invalid(&key("max."), &why));
+        }
+        if value < min || value > max {
+            let why = format!("must be between {} and {}", key("min."), key("max."));
+            return Err(l.invalid(&key(""), &why));
+        }
+        Ok(value)
+    };
+    let session_timeout_ms = within("session.timeout.ms")?;
+    let heartbeat_interval_ms = within("heartbeat.interval.ms")?;
+    if heartbeat_interval_ms >= session_timeout_ms {
+        let why = "must be less than group.consumer.session.timeout.ms";
+        return Err(l.invalid("group.consumer.heartbeat.interval.ms", why));
+    }
+    let assignors = "group.consumer.assignors";
+    let migration = "group.consumer.migration.policy";
+    Ok(ConsumerConfig {
+        session_timeout_ms,
+        heartbeat_interval_ms,
+        assignment_interval_ms: within("assignment.interval.ms")?.into(),
+        regex_refresh_interval_ms: l.number("group.consumer.regex.refresh.interval.ms")?,
+        max_size: l.number("group.consumer.max.size")?,
+        assignors: Assignors::parse(l.text(assignors))
+            .ok_or_else(|| l.invalid(assignors, "allowed are uniform and range"))?,
+        migration: Migration::find(l.text(migration)).ok_or_else(|| {
+            l.invalid(
+                migration,
+                "allowed are bidirectional, upgrade, downgrade, disabled",
+            )
+        })?,
     })
 }
 

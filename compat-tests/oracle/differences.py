@@ -35,7 +35,7 @@ UNKNOWN_TO_BROKER = "a setting of the broker that does not exist is refused; Kaf
 TWICE = "a transaction that a request names twice gets the partitions of both; Kafka takes those of the last for both"
 KAFKA_FAILS = "Kafka's handler fails with an exception and never answers"
 ELR = "Kafka writes the cluster's default when it switches eligible leader replicas on; here it is the built-in one"
-NO_SUCH = "client metrics and groups have no settings here"
+NO_SUCH = "client metrics have no settings here"
 UNHANDLED = "Kafka's handler fails with an exception, which the client is told as UNKNOWN_SERVER_ERROR"
 LATER = "nothing acts on this setting yet: it is refused rather than kept without effect"
 WORDS = "why a batch is refused is told in words, where Kafka tells the code alone"
@@ -65,7 +65,8 @@ LISTED = [
         ("ConfigSource", "3", "5"), ("Synonyms[0].Source", "3", "5"), ("Synonyms[1]", "{*", "<absent>"))),
     *(Difference(f"{api}AlterConfigs", "broker-unknown-key", "*.Responses.4/*", UNKNOWN_TO_BROKER, kafka, chronos)
       for api in ("", "Incremental") for kafka, chronos in (("0", "42"), ("None", "'Cannot update*"))),
-    *(Difference("DescribeConfigs", case, f"*.Results.{kind}/*", NO_SUCH) for case, kind in (("metrics-unknown", 16), ("group", 32))),
+    *(Difference("DescribeConfigs", case, f"*.Results.{kind}/*", NO_SUCH) for case, kind in (("metrics-unknown", 16),)),
+    *(Difference("DescribeConfigs", "group", f"*.Results.32/*.Configs.{kind}.*", SHARES, "*", "<absent>") for kind in ("share", "streams")),
     *(Difference(api, "*", "*.ErrorMessage", WORDS, "None", f"{quote}*") for api, quote in (
         ("Produce", "'"), ("Produce", '"'), ("IncrementalAlterConfigs", "'"))),
     Difference("Produce", "unused-attribute-bits", "*.ErrorCode", OUR_BITS, "0", "87"),
@@ -86,7 +87,6 @@ LISTED = [
     Difference("DescribeConfigs", "broker-node-id", "*.Synonyms[1]", "node.id has a default here", "<absent>"),
     Difference("DescribeConfigs", "broker-broker-id", "*.broker.id", "Kafka's older name of node.id is not a setting here", "{*", "<absent>"),
     *(Difference("ConsumerGroupHeartbeat", f"offset-fetch-v{v}", "12.*.ErrorCode", UNHANDLED, "-1", "25") for v in (9, 10)),
-    *(Difference(f"{api}AlterConfigs", "group-bad-key", "*.ErrorCode", NO_SUCH, "40", "42") for api in ("", "Incremental")),
 ]
 
 

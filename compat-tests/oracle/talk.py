@@ -20,7 +20,8 @@ from broker import Broker, Closed, Connection, Silent
 ZERO_ID = "0" * 32
 UNKNOWN_ID = "0123456789abcdef0123456789abcdef"
 # What a broker puts behind the name of a client or an instance, to make a member's id of it.
-GIVEN = re.compile(r"(?<=-)[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
+# Or a whole id, of the form that Kafka gives UUIDs: to members of consumer groups.
+GIVEN = re.compile(r"(?<=-)[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$|^[A-Za-z0-9_-]{22}$")
 
 
 class Stop(Exception):
@@ -259,7 +260,7 @@ class Talk:
         if correlation != self._correlation:
             self.reconnect()
             return f"correlation id off by {correlation - self._correlation}"
-        if api == "JoinGroup" and (given := GIVEN.search(body["MemberId"])):
+        if api in ("JoinGroup", "ConsumerGroupHeartbeat") and (given := GIVEN.search(body["MemberId"] or "")):
             self.members.setdefault(given[0], f"<member {len(self.members) + 1}>")
         return body
 

@@ -28,8 +28,26 @@ const GROUPS: usize = 12;
 const PATIENCE: Duration = Duration::from_secs(10);
 const LONG: Duration = Duration::from_mins(1);
 
-fn settings() -> [&'static str; 1] {
-    ["group.initial.rebalance.delay.ms=0"]
+fn settings() -> [&'static str; 3] {
+    [
+        "group.initial.rebalance.delay.ms=0",
+        "group.consumer.min.heartbeat.interval.ms=500",
+        "group.consumer.heartbeat.interval.ms=500",
+    ]
+}
+
+/// A member of the protocol of KIP-848: the broker says how long its session is.
+fn new_member(brokers: &str, group: &str) -> BaseConsumer {
+    ClientConfig::new()
+        .set("bootstrap.servers", brokers)
+        .set("group.id", group)
+        .set("group.protocol", "consumer")
+        .set("enable.auto.commit", "false")
+        .set("auto.offset.reset", "earliest")
+        .set("reconnect.backoff.max.ms", "100")
+        .set("socket.timeout.ms", "3000")
+        .create()
+        .unwrap()
 }
 
 fn member(brokers: &str, group: &str) -> BaseConsumer {
@@ -136,8 +154,7 @@ struct Done {
     went_back: Vec<String>,
 }
 
-fn work(brokers: &str, done: &Mutex<Done>, stop: &AtomicBool) {
-    let consumer = member(brokers, "workers");
+fn work(consumer: &BaseConsumer, done: &Mutex<Done>, stop: &AtomicBool) {
     consumer.subscribe(&["work"]).unwrap();
     let mut last: BTreeMap<i32, i64> = BTreeMap::new();
     while !stop.load(Ordering::Relaxed) {
@@ -168,6 +185,15 @@ fn work(brokers: &str, done: &Mutex<Done>, stop: &AtomicBool) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn members_go_on_where_the_last_commit_was() {
+    go_on(member).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn members_of_the_consumer_protocol_go_on_where_the_last_commit_was() {
+    go_on(new_member).await;
+}
+
+async fn go_on(join: fn(&str, &str) -> BaseConsumer) {
     let rounds = tool::setting("CHRONOS_GROUP_ROUNDS", 3).min(10);
     let records = 400 * rounds;
     let mut broker = Broker::start(&settings()).unwrap();
@@ -190,7 +216,7 @@ async fn members_go_on_where_the_last_commit_was() {
         .map(|_| {
             let (brokers, done, stop) =
                 (broker.kafka.clone(), Arc::clone(&done), Arc::clone(&stop));
-            thread::spawn(move || work(&brokers, &done, &stop))
+            thread::spawn(move || work(&join(&brokers, "workers"), &done, &stop))
         })
         .collect();
     let producer = client::producer(&broker.kafka, LONG).unwrap();

@@ -1,8 +1,8 @@
 //! Cluster features (KIP-584): what this release supports.
 //!
 //! A feature is listed when this node does what it says: `metadata.version` stands for Kafka 4.3's protocol, `kraft.version` for
-//! voters that are named, `transaction.version` 2 for an epoch per transaction (KIP-890). `group.version` 1 stands for consumer
-//! groups (KIP-848).
+//! voters that are named, `group.version` for the consumer protocol (KIP-848), `transaction.version` 2 for an epoch per transaction
+//! (KIP-890).
 
 /// A feature.
 #[derive(Clone, Copy, Debug)]

@@ -8,7 +8,7 @@ use super::{
     auto_create::Refused,
     broker_logger,
     error_code::{self, Kafka},
-    topic_name,
+    group_config, topic_name,
 };
 use crate::{
     config::{Config, KEYS, Kind},
@@ -32,6 +32,8 @@ pub(super) enum Target {
     Topic(Arc<Topic>),
     /// A broker, or all of them where the name is empty.
     Broker(String),
+    /// A group, which need not exist.
+    Group(String),
     /// This node's loggers.
     Loggers,
 }
@@ -65,9 +67,14 @@ impl Target {
                     broker.node_id
                 ),
             )),
-            CLIENT_METRICS | GROUP => Err((
+            GROUP if name.is_empty() => Err((
                 Kafka::InvalidRequest,
-                "Settings of client metrics and groups are not supported yet".to_owned(),
+                "Default group resources are not allowed.".to_owned(),
+            )),
+            GROUP => Ok(Self::Group(name.to_owned())),
+            CLIENT_METRICS => Err((
+                Kafka::InvalidRequest,
+                "Settings of client metrics are not supported yet".to_owned(),
             )),
             other => Err((
                 Kafka::InvalidRequest,
@@ -84,6 +91,10 @@ impl Target {
                 let image = broker.metadata.image();
                 image.broker_configs.get(name).cloned().unwrap_or_default()
             }
+            Self::Group(name) => {
+                let image = broker.metadata.image();
+                image.group_configs.get(name).cloned().unwrap_or_default()
+            }
             Self::Loggers => BTreeMap::new(),
         }
     }
@@ -96,11 +107,11 @@ impl Target {
                 let row = KEYS.iter().find(|k| k.name == key)?;
                 matches!(row.kind, Kind::ListOf(_)).then(|| config.text(key).0.to_owned())
             }
-            Self::Loggers => None,
+            Self::Group(_) | Self::Loggers => None,
         }
     }
 
-    fn check(&self, changes: &Changes) -> Result<(), Refused> {
+    fn check(&self, broker: &Broker, changes: &Changes) -> Result<(), Refused> {
         match self {
             Self::Topic(_) => {
                 let set = changes.iter().filter_map(|(k, v)| Some((k, v.as_ref()?)));
@@ -111,6 +122,10 @@ impl Target {
                 Ok(())
             }
             Self::Broker(_) => check_broker(changes),
+            Self::Group(_) => {
+                let config = broker.config.get();
+                group_config::check(&self.own(broker), changes, &config)
+            }
             Self::Loggers => broker_logger::check(changes),
         }
     }
@@ -151,7 +166,7 @@ pub(super) async fn change(
 ) -> Result<(), Refused> {
     let target = Target::find(broker, resource_type, name)?;
     let changes = decide(&target)?;
-    target.check(&changes)?;
+    target.check(broker, &changes)?;
     if validate_only {
         return Ok(());
     }
@@ -161,6 +176,7 @@ pub(super) async fn change(
             changes,
         },
         Target::Broker(broker) => Command::AlterBrokerConfig { broker, changes },
+        Target::Group(group) => Command::AlterGroupConfig { group, changes },
         Target::Loggers => return broker_logger::set(&broker.loggers, &changes),
     };
     match broker.change_metadata(command).await {

@@ -1,7 +1,7 @@
-//! DescribeConfigs (key 32): versions 1 to 4, for topics, this broker, all brokers, and this broker's loggers.
+//! DescribeConfigs (key 32): versions 1 to 4, for topics, this broker, all brokers, groups, and this broker's loggers.
 //!
 //! Lists every config with its source, so that a tool can show what is a default and what was set.
-//! Not done yet: client metrics and groups, of which nothing can be set.
+//! Not done yet: client metrics, of which nothing can be set.
 
 use kafka_compat::protocol::{
     messages::{
@@ -20,7 +20,7 @@ use super::{
     broker_logger,
     config_change::{BROKER, BROKER_LOGGER, CLIENT_METRICS, GROUP, TOPIC},
     error_code::Kafka,
-    topic_name,
+    group_config, topic_name,
 };
 use crate::{
     config::Layer,
@@ -93,7 +93,12 @@ fn entries(
             Kafka::InvalidRequest,
             "Resource name must not be empty".to_owned(),
         )),
-        CLIENT_METRICS | GROUP => Ok(Vec::new()),
+        CLIENT_METRICS => Ok(Vec::new()),
+        GROUP => {
+            let image = broker.metadata.image();
+            let own = image.group_configs.get(name).cloned().unwrap_or_default();
+            Ok(group_config::describe(&own, &broker.config.get()))
+        }
         BROKER | BROKER_LOGGER => Err((
             Kafka::InvalidRequest,
             format!(

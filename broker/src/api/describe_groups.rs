@@ -25,7 +25,15 @@ pub(super) fn handle(
             Ok(None) if version >= WITH_MESSAGE => DescribedGroup::default()
                 .with_group_state(DEAD)
                 .with_error_code(Kafka::GroupIdNotFound.code())
-                .with_error_message(Some(StrBytes::from_string(not_here(broker, id)))),
+                .with_error_message(Some(StrBytes::from_string(format!(
+                    "Group {} {}",
+                    id.as_str(),
+                    if broker.groups.is_of_consumers(id) {
+                        "is not a classic group."
+                    } else {
+                        "not found."
+                    }
+                )))),
             Ok(None) => DescribedGroup::default().with_group_state(DEAD),
             Err(code) => DescribedGroup::default().with_error_code(code.code()),
         };
@@ -35,11 +43,4 @@ pub(super) fn handle(
             .with_authorized_operations(authorized::of_group(asked))
     });
     DescribeGroupsResponse::default().with_groups(groups.collect())
-}
-
-fn not_here(broker: &Broker, id: &str) -> String {
-    match broker.groups.is_consumer(id) {
-        Ok(true) => format!("Group {id} is not a classic group."),
-        _ => format!("Group {id} not found."),
-    }
 }

@@ -38,6 +38,7 @@ pub(super) fn handle(
         let names: Vec<String> = match kind {
             TOPIC => image.topics.keys().cloned().collect(),
             BROKER | BROKER_LOGGER => image.brokers.keys().map(i32::to_string).collect(),
+            GROUP => image.group_configs.keys().cloned().collect(),
             _ => Vec::new(),
         };
         resources.extend(names.into_iter().map(|name| {

@@ -6,14 +6,6 @@ use kafka_compat::protocol::{
 };
 
 use super::Broker;
-use crate::group::Listed;
-
-const CLASSIC: &str = "classic";
-const CONSUMER: &str = "consumer";
-
-fn kind(group: &Listed) -> &'static str {
-    if group.is_consumer { CONSUMER } else { CLASSIC }
-}
 
 pub(super) fn handle(broker: &Broker, request: &ListGroupsRequest) -> ListGroupsResponse {
     let fits = |filter: &[StrBytes], value: &str, trim: fn(&str) -> &str| {
@@ -29,15 +21,14 @@ pub(super) fn handle(broker: &Broker, request: &ListGroupsRequest) -> ListGroups
         .filter(|group| {
             // Kafka trims the one, and not the other.
             fits(&request.states_filter, group.state, str::trim)
-                && fits(&request.types_filter, kind(group), |wanted| wanted)
+                && fits(&request.types_filter, group.kind, |wanted| wanted)
         })
         .map(|group| {
-            let kind = kind(&group);
             ListedGroup::default()
                 .with_group_id(StrBytes::from_string(group.group).into())
                 .with_protocol_type(StrBytes::from_string(group.protocol_type))
                 .with_group_state(StrBytes::from_static_str(group.state))
-                .with_group_type(StrBytes::from_static_str(kind))
+                .with_group_type(StrBytes::from_static_str(group.kind))
         });
     ListGroupsResponse::default().with_groups(listed.collect())
 }

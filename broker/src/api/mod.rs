@@ -34,6 +34,7 @@ pub(crate) mod error_code;
 mod fetch;
 mod fetch_session;
 mod find_coordinator;
+mod group_config;
 mod group_id;
 mod heartbeat;
 mod incremental_alter_configs;
@@ -196,7 +197,7 @@ impl Service for KafkaService {
                 broker, version, client, body,
             )),
             RequestBody::ConsumerGroupDescribe(body) => {
-                now(consumer_group_describe::handle(&broker, version, &body))
+                now(consumer_group_describe::handle(&broker, &body))
             }
             RequestBody::OffsetCommit(body) => later(offset_commit::handle(broker, version, body)),
             RequestBody::OffsetFetch(body) => now(offset_fetch::handle(&broker, version, body)),

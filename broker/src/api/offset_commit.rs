@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use super::{Broker, group_id, lookup, told_by_topic::ToldByTopic};
-use crate::{group::Commit, metadata::Topic};
+use crate::group::Commit;
 use kafka_compat::protocol::{
     error::ResponseError as Kafka,
     messages::{
@@ -19,6 +19,8 @@ use kafka_compat::protocol::{
 const BY_ID: i16 = 10;
 /// The last one that says how long.
 const RETENTION_MAX: i16 = 4;
+/// The first that members of the consumer protocol may use (KIP-848).
+const WITH_MEMBER_EPOCH: i16 = 9;
 /// The first that tells of a group that is not there.
 const SAYS_NO_GROUP: i16 = 9;
 
@@ -39,7 +41,7 @@ pub(super) async fn handle(
             let index = partition.partition_index;
             let checked = known.and_then(|known| lookup::is_there(known, index).map(|()| known));
             match checked {
-                Ok(known) => commits.push(commit(known, partition)),
+                Ok(known) => commits.push(commit(&known.name, partition)),
                 Err(code) => told.refused(&name, answer(index, code.code())),
             }
         }
@@ -77,13 +79,13 @@ async fn commit_all(
     commits: &[Commit],
 ) -> Result<(), Kafka> {
     let who = group_id::identity(&request.member_id, request.group_instance_id.as_ref());
+    // Source: Apache Kafka, `ConsumerGroup.validateOffsetCommit`.
+    if version < WITH_MEMBER_EPOCH && broker.groups.is_new_member(&request.group_id, &who.member) {
+        return Err(Kafka::UnsupportedVersion);
+    }
     let retention = (version <= RETENTION_MAX && request.retention_time_ms >= 0)
         .then_some(request.retention_time_ms);
     let generation = request.generation_id_or_member_epoch;
-    // Older versions cannot say of which epoch they are.
-    if version < SAYS_NO_GROUP && broker.groups.has_consumer(&request.group_id, &who.member) {
-        return Err(Kafka::UnsupportedVersion);
-    }
     let committed = broker
         .groups
         .commit(&request.group_id, &who, generation, (commits, retention));
@@ -99,11 +101,10 @@ async fn commit_all(
     }
 }
 
-fn commit(topic: &Topic, asked: &OffsetCommitRequestPartition) -> Commit {
+fn commit(topic: &str, asked: &OffsetCommitRequestPartition) -> Commit {
     let metadata = asked.committed_metadata.as_deref().unwrap_or_default();
     Commit {
-        topic: topic.name.clone(),
-        topic_id: topic.id,
+        topic: topic.to_owned(),
         partition: asked.partition_index,
         offset: asked.committed_offset,
         leader_epoch: asked.committed_leader_epoch,

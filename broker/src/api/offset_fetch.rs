@@ -24,8 +24,6 @@ use crate::{group::Committed, metadata::Image};
 
 /// The first version that asks for several groups.
 const BATCHED: i16 = 8;
-/// The first version that says who asks (KIP-848).
-const SAYS_WHO: i16 = 9;
 /// The first version that names topics by id.
 const BY_ID: i16 = 10;
 
@@ -87,23 +85,14 @@ fn of_group(
     let answer = OffsetFetchResponseGroup::default().with_group_id(asked.group_id.clone());
     let image = broker.metadata.image();
     let member = asked.member_id.as_deref();
-    if version >= SAYS_WHO
-        && let Err(code) = broker
-            .groups
-            .may_fetch(&asked.group_id, member, asked.member_epoch)
-    {
-        return answer.with_error_code(code.code());
-    }
-    let topics = match &asked.topics {
-        Some(topics) => named(
-            broker,
-            &image,
-            version,
-            (&asked.group_id, is_stable),
-            topics,
-        ),
-        None => all(broker, &image, version, (&asked.group_id, is_stable)),
-    };
+    let allowed = broker
+        .groups
+        .may_fetch(&asked.group_id, member, asked.member_epoch);
+    let wanted = (asked.group_id.as_str(), is_stable);
+    let topics = allowed.and_then(|()| match &asked.topics {
+        Some(topics) => named(broker, &image, version, wanted, topics),
+        None => all(broker, &image, version, wanted),
+    });
     match topics {
         Ok(topics) => answer.with_topics(topics),
         Err(code) if version >= 2 => answer.with_error_code(code.code()),

@@ -24,7 +24,6 @@ use super::{
 use crate::{
     coordinator::Producer,
     group::{self, Commit},
-    metadata::Topic,
 };
 
 /// The first version whose client knows that its transaction is to be aborted, and the first that leaves it to the broker what
@@ -48,8 +47,8 @@ pub(super) async fn handle(
         let mut commits = Vec::new();
         for partition in &topic.partitions {
             let index = partition.partition_index;
-            match known.and_then(|known| lookup::is_there(known, index).map(|()| known)) {
-                Ok(known) => commits.push(commit(known, partition)),
+            match known.and_then(|known| lookup::is_there(known, index)) {
+                Ok(()) => commits.push(commit(&topic.name, partition)),
                 Err(code) => told.refused(&topic.name, answer(index, code.code())),
             }
         }
@@ -130,11 +129,10 @@ async fn commit_as(
     commit.await
 }
 
-fn commit(topic: &Topic, asked: &TxnOffsetCommitRequestPartition) -> Commit {
+fn commit(topic: &str, asked: &TxnOffsetCommitRequestPartition) -> Commit {
     let metadata = asked.committed_metadata.as_deref().unwrap_or_default();
     Commit {
-        topic: topic.name.clone(),
-        topic_id: topic.id,
+        topic: topic.to_owned(),
         partition: asked.partition_index,
         offset: asked.committed_offset,
         leader_epoch: asked.committed_leader_epoch,

@@ -70,6 +70,16 @@ fn judge(version: i16, update: &FeatureUpdateKey) -> Result<(), Refused> {
             "Local controller only supports versions {}-{}",
             feature.min, feature.max
         )),
+        Some(feature) if feature.finalized && level < feature.max => {
+            if version == 0 && update.allow_downgrade || update.upgrade_type > UPGRADE {
+                return invalid(format!("This release has level {} alone.", feature.max));
+            }
+            invalid(
+                "Can't downgrade the version of this feature without setting the upgrade type to either safe or unsafe \
+                 downgrade."
+                    .into(),
+            )
+        }
         Some(_) => Ok(()),
     }
 }

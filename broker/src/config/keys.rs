@@ -132,7 +132,7 @@ const I64: i64 = i64::MAX;
 pub const CODECS: [&str; 6] = ["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"];
 
 /// Every setting of the node.
-pub const KEYS: [Key; 84] = [
+pub const KEYS: [Key; 94] = [
     key(
         "node.id",
         Kind::Int(0, I32),
@@ -411,28 +411,88 @@ pub const KEYS: [Key; 84] = [
         "Members that a group may have.",
     ),
     key(
-        "offset.metadata.max.bytes",
-        Kind::Int(0, I32),
-        "4096",
-        "Bytes that a client may keep with a committed offset.",
-    ),
-    key(
         "group.consumer.session.timeout.ms",
         Kind::Int(1, I32),
         "45000",
-        "How long a member of a consumer group may be silent, in milliseconds.",
+        "A member of a consumer group is gone when it sends no heartbeat for so long, in milliseconds.",
+    ),
+    key(
+        "group.consumer.min.session.timeout.ms",
+        Kind::Int(1, I32),
+        "45000",
+        "The least that group.consumer.session.timeout.ms may be, in milliseconds.",
+    ),
+    key(
+        "group.consumer.max.session.timeout.ms",
+        Kind::Int(1, I32),
+        "60000",
+        "The most that group.consumer.session.timeout.ms may be, in milliseconds.",
     ),
     key(
         "group.consumer.heartbeat.interval.ms",
         Kind::Int(1, I32),
         "5000",
-        "How often members of consumer groups are to say that they are alive, in milliseconds.",
+        "How often members of consumer groups send a heartbeat, in milliseconds.",
+    ),
+    key(
+        "group.consumer.min.heartbeat.interval.ms",
+        Kind::Int(1, I32),
+        "5000",
+        "The least that group.consumer.heartbeat.interval.ms may be, in milliseconds.",
+    ),
+    key(
+        "group.consumer.max.heartbeat.interval.ms",
+        Kind::Int(1, I32),
+        "15000",
+        "The most that group.consumer.heartbeat.interval.ms may be, in milliseconds.",
+    ),
+    key(
+        "group.consumer.assignment.interval.ms",
+        Kind::Int(0, I32),
+        "1000",
+        "How long a consumer group waits before it assigns again, in milliseconds.",
+    ),
+    key(
+        "group.consumer.min.assignment.interval.ms",
+        Kind::Int(0, I32),
+        "0",
+        "The least that group.consumer.assignment.interval.ms may be, in milliseconds.",
+    ),
+    key(
+        "group.consumer.max.assignment.interval.ms",
+        Kind::Int(0, I32),
+        "15000",
+        "The most that group.consumer.assignment.interval.ms may be, in milliseconds.",
+    ),
+    key(
+        "group.consumer.regex.refresh.interval.ms",
+        Kind::Int(10_000, I32),
+        "600000",
+        "How often the topics are looked up that regular expressions of consumer groups mean, in milliseconds.",
     ),
     key(
         "group.consumer.max.size",
         Kind::Int(1, I32),
         "2147483647",
-        "How many members a consumer group may have.",
+        "Members that a consumer group may have.",
+    ),
+    key(
+        "group.consumer.assignors",
+        Kind::ListOf(&["uniform", "range"]),
+        "uniform,range",
+        "Who assigns partitions in consumer groups; the first one where members do not say.",
+    ),
+    key(
+        "group.consumer.migration.policy",
+        Kind::Text,
+        "bidirectional",
+        "Whether groups with members may change their protocol: bidirectional, upgrade, downgrade or disabled.",
+    ),
+    key(
+        "offset.metadata.max.bytes",
+        Kind::Int(0, I32),
+        "4096",
+        "Bytes that a client may keep with a committed offset.",
     ),
     key(
         "offsets.retention.minutes",

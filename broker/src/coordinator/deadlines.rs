@@ -36,6 +36,11 @@ impl<K: Clone + Ord + Hash> Deadlines<K> {
         }
     }
 
+    /// Whether it has one.
+    pub fn is_set(&self, key: &K) -> bool {
+        self.at.contains_key(key)
+    }
+
     /// Takes out the first that is over at `now`.
     pub fn pop(&mut self, now: i64) -> Option<K> {
         let (at, _) = self.in_order.first()?;

@@ -1,85 +1,113 @@
-//! The fields of values of internal topics, in Kafka's flexible forms (KIP-482): compact strings and arrays, tagged fields.
+//! The fields of values of internal topics in Kafka's flexible forms (KIP-482): lengths are one more than they are, as varints,
+//! and every structure ends with its tagged fields.
 
 use bytes::{Buf, BufMut, Bytes};
-use storage::units::TopicId;
+use uuid::Uuid;
+
+/// Longer varints than this are none of 32 bits.
+const VARINT_BYTES_MAX: u32 = 5;
 
 /// Writes fields one after another.
 #[derive(Debug, Default)]
-pub struct FlexibleWriter(Vec<u8>);
+pub struct FlexWriter(Vec<u8>);
 
-impl FlexibleWriter {
+impl FlexWriter {
     /// An 8-bit integer.
-    pub fn i8(&mut self, n: i8) {
+    #[must_use]
+    pub fn i8(mut self, n: i8) -> Self {
         self.0.put_i8(n);
+        self
     }
 
     /// A 16-bit integer: also the version that every value opens with.
-    pub fn i16(&mut self, n: i16) {
+    #[must_use]
+    pub fn i16(mut self, n: i16) -> Self {
         self.0.put_i16(n);
+        self
     }
 
     /// A 32-bit integer.
-    pub fn i32(&mut self, n: i32) {
+    #[must_use]
+    pub fn i32(mut self, n: i32) -> Self {
         self.0.put_i32(n);
+        self
     }
 
     /// A 64-bit integer.
-    pub fn i64(&mut self, n: i64) {
+    #[must_use]
+    pub fn i64(mut self, n: i64) -> Self {
         self.0.put_i64(n);
+        self
     }
 
-    /// A topic's id.
-    pub fn id(&mut self, id: TopicId) {
-        self.0.put_u128(id.as_u128());
-    }
-
-    /// An unsigned varint.
-    pub fn varint(&mut self, mut n: usize) {
-        while n >= 0x80 {
-            self.0.put_u8(u8::try_from(n & 0x7f).unwrap_or(0) | 0x80);
-            n >>= 7;
-        }
-        self.0.put_u8(u8::try_from(n).unwrap_or(0));
-    }
-
-    /// How many items an array has, which follow.
-    pub fn count(&mut self, items: usize) {
-        self.varint(items + 1);
-    }
-
-    /// A null array or string.
-    pub fn null(&mut self) {
-        self.varint(0);
+    /// A UUID.
+    #[must_use]
+    pub fn uuid(mut self, id: Uuid) -> Self {
+        self.0.put_slice(id.as_bytes());
+        self
     }
 
     /// A string.
-    pub fn string(&mut self, text: &str) {
-        self.count(text.len());
-        self.0.put_slice(text.as_bytes());
+    #[must_use]
+    pub fn string(self, text: &str) -> Self {
+        self.bytes(text.as_bytes())
     }
 
     /// A string, or null.
-    pub fn nullable_string(&mut self, text: Option<&str>) {
+    #[must_use]
+    pub fn nullable_string(self, text: Option<&str>) -> Self {
         match text {
             Some(text) => self.string(text),
-            None => self.null(),
+            None => self.varint(0),
         }
     }
 
     /// Bytes.
-    pub fn bytes(&mut self, bytes: &[u8]) {
-        self.count(bytes.len());
-        self.0.put_slice(bytes);
+    #[must_use]
+    pub fn bytes(self, bytes: &[u8]) -> Self {
+        let mut out = self.len(bytes.len());
+        out.0.put_slice(bytes);
+        out
     }
 
-    /// Tagged fields, in the order of their tags.
-    pub fn tags(&mut self, tags: Vec<(usize, Bytes)>) {
-        self.varint(tags.len());
-        for (tag, field) in tags {
-            self.varint(tag);
-            self.varint(field.len());
-            self.0.put_slice(&field);
+    /// How many elements follow.
+    #[must_use]
+    pub fn len(self, count: usize) -> Self {
+        self.varint(u32::try_from(count).unwrap_or(u32::MAX - 1) + 1)
+    }
+
+    /// An array, each element written by `each`.
+    #[must_use]
+    pub fn array<T>(
+        self,
+        elements: impl ExactSizeIterator<Item = T>,
+        each: impl Fn(Self, T) -> Self,
+    ) -> Self {
+        let out = self.len(elements.len());
+        elements.fold(out, each)
+    }
+
+    /// An unsigned number: tags and their count.
+    #[must_use]
+    pub fn varint(mut self, mut n: u32) -> Self {
+        while n >= 0x80 {
+            self.0.put_u8(n.to_le_bytes()[0] | 0x80);
+            n >>= 7;
         }
+        self.0.put_u8(n.to_le_bytes()[0]);
+        self
+    }
+
+    /// The end of a structure, with at most one tagged field.
+    #[must_use]
+    pub fn tags(self, field: Option<(u32, Bytes)>) -> Self {
+        let Some((tag, value)) = field else {
+            return self.varint(0);
+        };
+        let mut out = self.varint(1).varint(tag);
+        out = out.varint(u32::try_from(value.len()).unwrap_or(u32::MAX));
+        out.0.put_slice(&value);
+        out
     }
 
     /// All of it.
@@ -90,10 +118,10 @@ impl FlexibleWriter {
 
 /// Reads fields one after another; `None` where the bytes end too soon, or are no such field.
 #[derive(Debug)]
-pub struct FlexibleReader(Bytes);
+pub struct FlexReader(Bytes);
 
-impl FlexibleReader {
-    /// Over a value, or a tagged field.
+impl FlexReader {
+    /// Over a value.
     pub fn new(bytes: Bytes) -> Self {
         Self(bytes)
     }
@@ -118,27 +146,9 @@ impl FlexibleReader {
         self.0.try_get_i64().ok()
     }
 
-    /// A topic's id.
-    pub fn id(&mut self) -> Option<TopicId> {
-        self.0.try_get_u128().ok().map(TopicId::from_u128)
-    }
-
-    /// An unsigned varint of 32 bits.
-    pub fn varint(&mut self) -> Option<usize> {
-        let mut n = 0usize;
-        for shift in (0..35).step_by(7) {
-            let byte = self.0.try_get_u8().ok()?;
-            n |= usize::from(byte & 0x7f) << shift;
-            if byte & 0x80 == 0 {
-                return Some(n);
-            }
-        }
-        None
-    }
-
-    /// How many items an array has; none where it is null.
-    pub fn count(&mut self) -> Option<usize> {
-        Some(self.varint()?.saturating_sub(1))
+    /// A UUID.
+    pub fn uuid(&mut self) -> Option<Uuid> {
+        Uuid::from_slice(&self.take(16)?).ok()
     }
 
     /// A string.
@@ -149,27 +159,54 @@ impl FlexibleReader {
     /// A string, or null.
     #[expect(clippy::option_option, reason = "cut off, null, or there")]
     pub fn nullable_string(&mut self) -> Option<Option<String>> {
-        let Some(len) = self.varint()?.checked_sub(1) else {
-            return Some(None);
-        };
-        Some(Some(String::from_utf8(self.take(len)?.to_vec()).ok()?))
+        match self.varint()?.checked_sub(1) {
+            None => Some(None),
+            Some(len) => {
+                let bytes = self.take(usize::try_from(len).ok()?)?;
+                Some(Some(String::from_utf8(bytes.to_vec()).ok()?))
+            }
+        }
     }
 
     /// Bytes, copied: the batch that they came in is not kept.
     pub fn bytes(&mut self) -> Option<Bytes> {
-        let len = self.count()?;
-        Some(Bytes::copy_from_slice(&self.take(len)?))
+        let len = self.varint()?.checked_sub(1)?;
+        let bytes = self.take(usize::try_from(len).ok()?)?;
+        Some(Bytes::copy_from_slice(&bytes))
     }
 
-    /// Tagged fields.
-    pub fn tags(&mut self) -> Option<Vec<(usize, Bytes)>> {
-        let mut tags = Vec::new();
+    /// An array, each element read by `each`; null reads as empty.
+    pub fn array<T>(&mut self, each: impl Fn(&mut Self) -> Option<T>) -> Option<Vec<T>> {
+        let count = self.varint()?.saturating_sub(1);
+        (0..count).map(|_| each(self)).collect()
+    }
+
+    /// An unsigned number.
+    pub fn varint(&mut self) -> Option<u32> {
+        let mut n = 0u32;
+        for at in 0..VARINT_BYTES_MAX {
+            let byte = self.0.try_get_u8().ok()?;
+            n |= u32::from(byte & 0x7f).checked_shl(7 * at)?;
+            if byte < 0x80 {
+                return Some(n);
+            }
+        }
+        None
+    }
+
+    /// The end of a structure: the value of the tagged field of that number, where it is there. Others are passed over.
+    #[expect(clippy::option_option, reason = "cut off, not there, or there")]
+    pub fn tags(&mut self, wanted: u32) -> Option<Option<Bytes>> {
+        let mut found = None;
         for _ in 0..self.varint()? {
             let tag = self.varint()?;
             let len = self.varint()?;
-            tags.push((tag, self.take(len)?));
+            let value = self.take(usize::try_from(len).ok()?)?;
+            if tag == wanted {
+                found = Some(value);
+            }
         }
-        Some(tags)
+        Some(found)
     }
 
     fn take(&mut self, len: usize) -> Option<Bytes> {

@@ -12,7 +12,7 @@ mod runtime;
 mod wire;
 
 pub use deadlines::Deadlines;
-pub use flexible::{FlexibleReader, FlexibleWriter};
+pub use flexible::{FlexReader, FlexWriter};
 pub use runtime::{Coordinator, CoordinatorError, CoordinatorOptions, Decided, Now, Shard};
 pub use wire::{Reader, Writer};
 

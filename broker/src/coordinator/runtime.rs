@@ -188,11 +188,6 @@ impl<S: Shard> Coordinator<S> {
         }
     }
 
-    /// The metadata as it stands.
-    pub fn image(&self) -> Arc<Image> {
-        self.options.metadata.image()
-    }
-
     /// Partitions of the topic; `None` where it does not exist.
     pub fn partitions(&self) -> Option<i32> {
         self.topic().map(|(_, partitions)| partitions)

@@ -72,6 +72,11 @@ impl Reader {
         Self(bytes)
     }
 
+    /// An unsigned byte.
+    pub fn u8(&mut self) -> Option<u8> {
+        self.0.try_get_u8().ok()
+    }
+
     /// A 16-bit integer.
     pub fn i16(&mut self) -> Option<i16> {
         self.0.try_get_i16().ok()
@@ -107,17 +112,6 @@ impl Reader {
     pub fn bytes(&mut self) -> Option<Bytes> {
         let len = usize::try_from(self.i32()?).ok()?;
         Some(Bytes::copy_from_slice(&self.take(len)?))
-    }
-
-    /// Bytes, or null.
-    #[expect(clippy::option_option, reason = "cut off, null, or there")]
-    pub fn nullable_bytes(&mut self) -> Option<Option<Bytes>> {
-        let len = self.i32()?;
-        if len == -1 {
-            return Some(None);
-        }
-        let bytes = self.take(usize::try_from(len).ok()?)?;
-        Some(Some(Bytes::copy_from_slice(&bytes)))
     }
 
     fn take(&mut self, len: usize) -> Option<Bytes> {

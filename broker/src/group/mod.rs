@@ -23,7 +23,8 @@ mod tests;
 
 pub use classic::{Identity, JoinAsked, Leaving, SyncAsked};
 pub use consumer::{
-    ASSIGNORS, DescribedGroup, DescribedMember, HeartbeatAnswer, HeartbeatAsked, Refused, Target,
+    ASSIGNMENT_INTERVAL, Assignor, Assignors, ConsumerConfig, HEARTBEAT_INTERVAL, HeartbeatAnswer,
+    HeartbeatAsked, Images, Migration, Refused, SESSION_TIMEOUT, validate,
 };
 pub use metrics::{Census, Ends};
 pub use offsets::{Commit, Committed};

@@ -2,8 +2,6 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use storage::units::TopicId;
-
 use super::record::OffsetValue;
 
 /// An offset to commit.
@@ -11,8 +9,6 @@ use super::record::OffsetValue;
 pub struct Commit {
     /// The topic.
     pub topic: String,
-    /// Its id.
-    pub topic_id: TopicId,
     /// Its partition.
     pub partition: i32,
     /// The offset to go on from.

@@ -14,9 +14,8 @@ use storage::{
 use tokio::sync::watch;
 
 use super::{
-    Census, Commit, Committed, DescribedGroup as DescribedConsumerGroup, Ends, GroupShard,
-    HeartbeatAnswer, HeartbeatAsked, Identity, JoinAsked, Leaving, Listed, Refused, SyncAsked,
-    classic::refused_join,
+    Census, Commit, Committed, ConsumerConfig, Ends, GroupShard, Identity, Images, JoinAsked,
+    Leaving, Listed, SyncAsked, classic::refused_join,
 };
 use crate::{
     config::LiveConfig,
@@ -39,12 +38,6 @@ pub struct GroupConfig {
     pub max_session_timeout_ms: i64,
     /// `group.max.size`
     pub max_size: usize,
-    /// `group.consumer.session.timeout.ms`
-    pub consumer_session_timeout_ms: i64,
-    /// `group.consumer.heartbeat.interval.ms`
-    pub consumer_heartbeat_interval_ms: i32,
-    /// `group.consumer.max.size`
-    pub consumer_max_size: usize,
     /// `offset.metadata.max.bytes`, which Kafka counts in characters of UTF-16.
     pub metadata_max_length: usize,
     /// `offsets.retention.minutes`, in milliseconds.
@@ -55,17 +48,20 @@ pub struct GroupConfig {
     pub topic_partitions: i32,
     /// `offsets.topic.segment.bytes`
     pub topic_segment_bytes: i32,
+    /// `group.consumer.…`
+    pub consumer: ConsumerConfig,
 }
 
 /// The groups of this node; cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Groups(Arc<Coordinator<GroupShard>>);
+pub struct Groups(pub(super) Arc<Coordinator<GroupShard>>);
 
 impl Groups {
     /// Groups whose topic may not exist yet.
     pub fn new(options: CoordinatorOptions, config: LiveConfig, metrics: GroupMetrics) -> Self {
+        let images = Images::of(options.metadata.clone());
         Self(Coordinator::new(options, move || {
-            GroupShard::new(config.clone()).told_to(metrics.clone())
+            GroupShard::new(config.clone(), images.clone()).told_to(metrics.clone())
         }))
     }
 
@@ -79,7 +75,7 @@ impl Groups {
         self.0.loaded().await;
     }
 
-    fn shard(&self, group: &str) -> Result<i32, Kafka> {
+    pub(super) fn shard(&self, group: &str) -> Result<i32, Kafka> {
         let partitions = self.0.partitions().ok_or(Kafka::CoordinatorNotAvailable)?;
         Ok(partition_of(group, partitions))
     }
@@ -89,10 +85,7 @@ impl Groups {
         let member = asked.who.member.clone();
         let joined = async {
             let shard = self.shard(&asked.group)?;
-            let image = self.0.image();
-            let joining = self
-                .0
-                .write(shard, |shard, now| shard.join_any(&asked, &image, now));
+            let joining = self.0.write(shard, |shard, now| shard.join(&asked, now));
             let answer = joining.await.map_err(|e| told(&e))?;
             // The group went with its partition.
             answer.await.map_err(|_| Kafka::NotCoordinator)
@@ -105,10 +98,7 @@ impl Groups {
     pub async fn sync(&self, asked: SyncAsked) -> SyncGroupResponse {
         let synced = async {
             let shard = self.shard(&asked.group)?;
-            let image = self.0.image();
-            let syncing = self
-                .0
-                .write(shard, |shard, now| shard.sync_any(asked, &image, now));
+            let syncing = self.0.write(shard, |shard, now| shard.sync(asked, now));
             let answer = syncing.await.map_err(|e| told(&e))?;
             answer.await.map_err(|_| Kafka::NotCoordinator)
         };
@@ -125,51 +115,9 @@ impl Groups {
     ) -> Result<(), Kafka> {
         let shard = self.shard(group)?;
         let heard = self.0.write(shard, |shard, now| {
-            shard.heartbeat_any(group, who, generation, now)
+            shard.heartbeat(group, who, generation, now)
         });
         heard.await.map_err(|e| told(&e))?
-    }
-
-    /// A member of a consumer group is alive, wants something, or leaves.
-    pub async fn consumer_heartbeat(
-        &self,
-        asked: &HeartbeatAsked,
-    ) -> Result<HeartbeatAnswer, Refused> {
-        let refused = |code: Kafka| Refused::new(code, code.to_string());
-        let shard = self.shard(&asked.group).map_err(refused)?;
-        let image = self.0.image();
-        let heard = self.0.write(shard, |shard, now| {
-            shard.consumer_heartbeat(asked, &image, now)
-        });
-        heard.await.map_err(|e| refused(told(&e)))?
-    }
-
-    /// A consumer group, or why there is none.
-    pub fn describe_consumer(&self, group: &str) -> Result<Option<DescribedConsumerGroup>, Kafka> {
-        let shard = self.shard(group)?;
-        let described = self.0.read(shard, |shard| shard.describe_consumer(group));
-        described.map_err(|e| told(&e))
-    }
-
-    /// Whether there is a consumer group of that name.
-    pub fn is_consumer(&self, group: &str) -> Result<bool, Kafka> {
-        let shard = self.shard(group)?;
-        let look = |shard: &GroupShard| shard.is_consumer(group);
-        self.0.read(shard, look).map_err(|e| told(&e))
-    }
-
-    /// Whether there is a consumer group of that name with that member.
-    pub fn has_consumer(&self, group: &str, member: &str) -> bool {
-        let shard = self.shard(group).ok();
-        let look = |shard: &GroupShard| shard.has_consumer(group, member);
-        shard.is_some_and(|shard| self.0.read(shard, look).unwrap_or(false))
-    }
-
-    /// Whether who asks may read what a group committed.
-    pub fn may_fetch(&self, group: &str, member: Option<&str>, epoch: i32) -> Result<(), Kafka> {
-        let shard = self.shard(group)?;
-        let look = |shard: &GroupShard| shard.may_fetch(group, member, epoch);
-        self.0.read(shard, look).map_err(|e| told(&e))?
     }
 
     /// Members leave; an answer for each, [`Kafka::UnknownMemberId`] where there is no such group.
@@ -179,10 +127,9 @@ impl Groups {
         leaving: &[Leaving],
     ) -> Result<Vec<Result<(), Kafka>>, Kafka> {
         let shard = self.shard(group)?;
-        let image = self.0.image();
-        let left = self.0.write(shard, |shard, now| {
-            shard.leave_any(group, leaving, &image, now)
-        });
+        let left = self
+            .0
+            .write(shard, |shard, now| shard.leave(group, leaving, now));
         left.await.map_err(|e| told(&e))?
     }
 
@@ -337,7 +284,7 @@ impl Groups {
     }
 }
 
-fn told(error: &CoordinatorError) -> Kafka {
+pub(super) fn told(error: &CoordinatorError) -> Kafka {
     match error {
         CoordinatorError::Loading => Kafka::CoordinatorLoadInProgress,
         CoordinatorError::NotHere | CoordinatorError::NotCommitted => Kafka::NotCoordinator,

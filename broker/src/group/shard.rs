@@ -1,7 +1,6 @@
 //! The groups of one partition of `__consumer_offsets`.
 
 mod census;
-mod consumers;
 
 use std::{collections::HashMap, time::Duration};
 
@@ -16,6 +15,7 @@ use storage::{control::MarkerKind, units::TimestampMs};
 use tokio::sync::oneshot;
 
 use super::{
+    Images,
     classic::{
         Around, CONSUMER, ClassicGroup, Identity, JoinAsked, Leaving, State, Step, SyncAsked,
         Then as Next, refused_join, text,
@@ -34,6 +34,9 @@ use crate::{
 /// Records that say what expired, of one look: they are one batch.
 const EXPIRED_MAX: usize = 10_000;
 
+/// Kafka's name of groups of the classic protocol.
+const CLASSIC: &str = "classic";
+
 /// What a shard waits for.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Deadline {
@@ -43,12 +46,10 @@ pub(super) enum Deadline {
     Sync(String),
     /// A heartbeat of a member.
     Session(String, String),
-    /// A heartbeat of a consumer group's member.
-    Member(String, String),
-    /// Such a member to give partitions up.
-    Revoke(String, String),
     /// Offsets that nobody needs any more are looked for.
     Expire,
+    /// What a consumer group waits for.
+    Consumer(consumer::Deadline),
 }
 
 /// What follows when a group's records are committed.
@@ -62,11 +63,13 @@ pub struct Then {
 #[derive(Debug)]
 pub struct GroupShard {
     live: LiveConfig,
-    groups: HashMap<String, ClassicGroup>,
-    consumers: HashMap<String, ConsumerGroup>,
-    offsets: Offsets,
+    pub(super) images: Images,
+    pub(super) groups: HashMap<String, ClassicGroup>,
+    /// A group is of one kind.
+    pub(super) consumers: HashMap<String, ConsumerGroup>,
+    pub(super) offsets: Offsets,
     in_transactions: InTransactions,
-    deadlines: Deadlines<Deadline>,
+    pub(super) deadlines: Deadlines<Deadline>,
     rebalances: Rebalances,
 }
 
@@ -79,17 +82,18 @@ pub struct Listed {
     pub protocol_type: String,
     /// Kafka's name of its state.
     pub state: &'static str,
-    /// It speaks the consumer protocol (KIP-848), and not the classic one.
-    pub is_consumer: bool,
+    /// Kafka's name of its kind: `classic`, `consumer`.
+    pub kind: &'static str,
 }
 
-type Decision<R> = Decided<R, Then>;
+pub(super) type Decision<R> = Decided<R, Then>;
 
 impl GroupShard {
     /// Without groups.
-    pub fn new(live: LiveConfig) -> Self {
+    pub fn new(live: LiveConfig, images: Images) -> Self {
         Self {
             live,
+            images,
             groups: HashMap::new(),
             consumers: HashMap::new(),
             offsets: Offsets::default(),
@@ -99,12 +103,12 @@ impl GroupShard {
         }
     }
 
-    fn config(&self) -> GroupConfig {
+    pub(super) fn config(&self) -> GroupConfig {
         self.live.get().groups
     }
 
     /// Lets a group take a step; `None` where there is no such group.
-    fn with<R>(
+    pub(super) fn with<R>(
         &mut self,
         id: &str,
         now: Now,
@@ -138,19 +142,16 @@ impl GroupShard {
                 &asked.who.member,
             )));
         }
-        let mut before = Vec::new();
-        match self.consumers.get(id) {
-            Some(group) if group.is_empty() => {
-                // It becomes one of the other kind, with what it committed.
-                before = group.tombstones();
-                self.consumers.remove(id);
-            }
-            Some(_) => {
-                let refused = refused_join(Kafka::InconsistentGroupProtocol, &asked.who.member);
-                return Decided::reply(answered(refused));
-            }
-            None => {}
+        let is_consumer = self.consumers.get(id).map(ConsumerGroup::is_empty);
+        if is_consumer == Some(false) {
+            return self.join_consumers(asked, now);
         }
+        // One that names itself is in no group that is empty.
+        let mut before = if asked.who.member.is_empty() {
+            self.make_way(id)
+        } else {
+            Vec::new()
+        };
         if !self.groups.contains_key(id) {
             if !asked.who.member.is_empty() {
                 return Decided::reply(answered(refused_join(
@@ -164,7 +165,8 @@ impl GroupShard {
         let joined = self.with(id, now, |group, around| group.join(asked, around));
         match joined {
             Some(mut join) => {
-                join.step.records.splice(0..0, before);
+                before.append(&mut join.step.records);
+                join.step.records = before;
                 decided(id, join.step, join.answer)
             }
             None => Decided::reply(answered(refused_join(Kafka::UnknownMemberId, ""))),
@@ -178,6 +180,11 @@ impl GroupShard {
         now: Now,
     ) -> Decision<oneshot::Receiver<SyncGroupResponse>> {
         let id = asked.group.clone();
+        if self.is_consumer_group(&id) {
+            let synced = self.sync_consumers(&asked, now);
+            let refused = |code: Kafka| SyncGroupResponse::default().with_error_code(code.code());
+            return Decided::reply(answered(synced.unwrap_or_else(refused)));
+        }
         let synced = self.with(&id, now, |group, around| group.sync(asked, around));
         match synced.unwrap_or(Err(Kafka::UnknownMemberId)) {
             Ok(sync) => decided(&id, sync.step, sync.answer),
@@ -195,6 +202,9 @@ impl GroupShard {
         generation: i32,
         now: Now,
     ) -> Decision<Result<(), Kafka>> {
+        if self.is_consumer_group(id) {
+            return Decided::reply(self.heartbeat_consumers(id, who, generation, now));
+        }
         let heard = self.with(id, now, |group, around| {
             group.heartbeat(who, generation, around)
         });
@@ -208,6 +218,9 @@ impl GroupShard {
         leaving: &[Leaving],
         now: Now,
     ) -> Decision<Result<Vec<Result<(), Kafka>>, Kafka>> {
+        if self.is_consumer_group(id) {
+            return self.leave_consumers(id, leaving, now);
+        }
         match self.with(id, now, |group, around| group.leave(leaving, around)) {
             Some((answers, step)) => decided(id, step, Ok(answers)),
             None => Decided::reply(Err(Kafka::UnknownMemberId)),
@@ -223,16 +236,16 @@ impl GroupShard {
         (commits, expires_ms): (&[Commit], i64),
         now: Now,
     ) -> Decision<Result<(), Kafka>> {
-        let of_consumer = self.may_commit_to_consumer(id, who, generation, commits);
-        let allowed = of_consumer.or_else(|| {
-            self.with(id, now, |group, around| {
-                group.may_commit(who, generation)?;
-                group.heard_of(&who.member, around);
-                Ok(())
-            })
+        let allowed = self.with(id, now, |group, around| {
+            group.may_commit(who, generation)?;
+            group.heard_of(&who.member, around);
+            Ok(())
         });
         let allowed = match allowed {
             Some(allowed) => allowed,
+            None if self.is_consumer_group(id) => {
+                self.consumers_may_commit(id, who, generation, commits)
+            }
             // Whoever is in no group may use any name for what it committed.
             None if generation < 0 => Ok(()),
             None => Err(Kafka::GroupIdNotFound),
@@ -252,28 +265,16 @@ impl GroupShard {
         commits: &[Commit],
         now: Now,
     ) -> Decision<Result<(), Kafka>> {
-        let is_nobody = generation < 0 && who.member.is_empty() && who.instance.is_none();
-        let of_consumer = if is_nobody && self.consumers.contains_key(id) {
-            Some(Ok(()))
-        } else {
-            let allowed = self.may_commit_to_consumer(id, who, generation, commits);
-            // A transaction knows of generations only.
-            allowed.map(|a| {
-                a.map_err(|code| match code {
-                    Kafka::StaleMemberEpoch => Kafka::IllegalGeneration,
-                    code => code,
-                })
-            })
-        };
-        let allowed = of_consumer.or_else(|| {
-            self.with(id, now, |group, around| {
-                group.may_commit_in_transaction(who, generation)?;
-                group.heard_of(&who.member, around);
-                Ok(())
-            })
+        let allowed = self.with(id, now, |group, around| {
+            group.may_commit_in_transaction(who, generation)?;
+            group.heard_of(&who.member, around);
+            Ok(())
         });
         let allowed = match allowed {
             Some(allowed) => allowed,
+            None if self.is_consumer_group(id) => {
+                self.consumers_may_commit_in_transaction(id, who, generation, commits)
+            }
             None if generation < 0 => Ok(()),
             None => Err(Kafka::IllegalGeneration),
         };
@@ -310,14 +311,9 @@ impl GroupShard {
             group: group.id.clone(),
             protocol_type: group.protocol_type.clone().unwrap_or_default(),
             state: group.state.name(),
-            is_consumer: false,
+            kind: CLASSIC,
         });
-        let consumers = self.consumers.iter().map(|(id, group)| Listed {
-            group: id.clone(),
-            protocol_type: CONSUMER.to_owned(),
-            state: group.state(),
-            is_consumer: true,
-        });
+        let consumers = self.consumers.values().map(ConsumerGroup::listed);
         groups.chain(consumers).collect()
     }
 
@@ -350,15 +346,8 @@ impl GroupShard {
 
     /// A group without members goes, with all that it committed.
     pub fn delete(&mut self, id: &str) -> Decision<Result<(), Kafka>> {
-        if let Some(group) = self.consumers.get(id) {
-            if !group.is_empty() {
-                return Decided::reply(Err(Kafka::NonEmptyGroup));
-            }
-            let mut records = removals(id, &self.offsets.places(id));
-            records.extend(group.tombstones());
-            return Decided::write(records, Ok(()));
-        }
         match self.groups.get(id) {
+            None if self.is_consumer_group(id) => self.delete_consumers(id),
             None => Decided::reply(Err(Kafka::GroupIdNotFound)),
             Some(group) if group.state != State::Empty => Decided::reply(Err(Kafka::NonEmptyGroup)),
             Some(_) => {
@@ -376,20 +365,24 @@ impl GroupShard {
         id: &str,
         places: &[(String, i32)],
     ) -> Decision<Result<Vec<Result<(), Kafka>>, Kafka>> {
-        let (is_empty, read) = match (self.consumers.get(id), self.groups.get(id)) {
-            (Some(group), _) => (group.is_empty(), Some(group.subscribed())),
-            (None, Some(group)) => {
-                let is_empty = group.state == State::Empty;
-                let is_consumer = group.protocol_type.as_deref() == Some(CONSUMER);
-                if !is_empty && !is_consumer {
-                    return Decided::reply(Err(Kafka::NonEmptyGroup));
-                }
-                (is_empty, group.subscribed())
-            }
-            (None, None) => return Decided::reply(Err(Kafka::GroupIdNotFound)),
+        let consumers = self.consumers.get(id);
+        let Some(is_empty) = consumers
+            .map(ConsumerGroup::is_empty)
+            .or_else(|| self.groups.get(id).map(|group| group.state == State::Empty))
+        else {
+            return Decided::reply(Err(Kafka::GroupIdNotFound));
         };
-        // What cannot be read may be any topic.
-        let reads = |topic: &String| read.as_ref().is_none_or(|read| read.contains(topic));
+        let classic = self.groups.get(id);
+        let is_other = classic.is_some_and(|g| g.protocol_type.as_deref() != Some(CONSUMER));
+        if !is_empty && is_other {
+            return Decided::reply(Err(Kafka::NonEmptyGroup));
+        }
+        let read = classic.and_then(ClassicGroup::subscribed);
+        let reads = |topic: &String| match consumers {
+            Some(group) => group.reads(topic),
+            // What cannot be read may be any topic.
+            None => read.as_ref().is_none_or(|read| read.contains(topic)),
+        };
         let (mut answers, mut gone) = (Vec::new(), Vec::new());
         for (topic, partition) in places {
             if !is_empty && reads(topic) {
@@ -427,15 +420,18 @@ impl GroupShard {
                 records.push(record::group(id, None));
             }
         }
-        for (id, group) in &self.consumers {
-            let since = KeptSince::CommitUnlessRead(group.subscribed());
-            let mut expired = self.offsets.expired(id, &since, retention, now.0);
-            expired.retain(|(topic, partition)| !self.is_unstable(id, topic, *partition));
-            records.extend(removals(id, &expired));
+        for group in self.consumers.values() {
+            let places = self.offsets.places(&group.id);
+            let read = places.iter().map(|(topic, _)| topic);
+            let read = read.filter(|topic| group.reads(topic)).cloned().collect();
+            let since = KeptSince::CommitUnlessRead(read);
+            let mut expired = self.offsets.expired(&group.id, &since, retention, now.0);
+            expired.retain(|(topic, partition)| !self.is_unstable(&group.id, topic, *partition));
+            records.extend(removals(&group.id, &expired));
             let is_left =
-                self.offsets.places(id).len() > expired.len() || self.in_transactions.has_of(id);
+                places.len() > expired.len() || self.in_transactions.has_of(&group.id);
             if group.is_empty() && !is_left {
-                records.extend(group.tombstones());
+                records.extend(group.removal());
             }
         }
         records
@@ -457,12 +453,7 @@ impl GroupShard {
                 });
                 (id, step)
             }
-            Deadline::Member(group, member) => {
-                return Decided::write(self.fence(&group, &member, false), ());
-            }
-            Deadline::Revoke(group, member) => {
-                return Decided::write(self.fence(&group, &member, true), ());
-            }
+            Deadline::Consumer(deadline) => return self.on_consumer_deadline(&deadline, now),
             Deadline::Expire => {
                 let mut records = self.expire(now.wall);
                 let is_all = records.len() <= EXPIRED_MAX;
@@ -495,7 +486,7 @@ impl Shard for GroupShard {
                 value,
             }) => {
                 if let Some(value) = &value
-                    && !self.consumers.contains_key(&group)
+                    && !self.is_consumer_group(&group)
                 {
                     let since = TimestampMs(value.committed_ms);
                     let known = self.groups.entry(group.clone());
@@ -507,6 +498,7 @@ impl Shard for GroupShard {
             Some(Said::Group { group, value }) => match value {
                 Some(value) => {
                     let known = ClassicGroup::from_value(group.clone(), value);
+                    self.consumers.remove(&group);
                     self.groups.insert(group, known);
                 }
                 None => {
@@ -514,8 +506,8 @@ impl Shard for GroupShard {
                 }
             },
             None => {
-                if let Some((group, said)) = consumer::record::read(record) {
-                    self.replay_consumer(group, said);
+                if let Some(said) = consumer::read(record) {
+                    self.replay_consumer(said);
                 }
             }
         }
@@ -529,8 +521,8 @@ impl Shard for GroupShard {
             value: Some(value),
         }) = record::read(record)
         {
-            let since = TimestampMs(value.committed_ms);
-            if !self.consumers.contains_key(&group) {
+            if !self.is_consumer_group(&group) {
+                let since = TimestampMs(value.committed_ms);
                 let known = self.groups.entry(group.clone());
                 known.or_insert_with(|| ClassicGroup::new(group.clone(), since));
             }
@@ -604,7 +596,7 @@ impl Shard for GroupShard {
 }
 
 /// A group's step: what it says of the group is true of it already.
-fn decided<R>(group: &str, step: Step, reply: R) -> Decision<R> {
+pub(super) fn decided<R>(group: &str, step: Step, reply: R) -> Decision<R> {
     Decided {
         records: step.records,
         replay: false,
@@ -630,14 +622,14 @@ fn commit_records(group: &str, commits: &[Commit], expires_ms: i64, now: Now) ->
     records.collect()
 }
 
-fn removals(group: &str, places: &[(String, i32)]) -> Vec<KeyValue> {
+pub(super) fn removals(group: &str, places: &[(String, i32)]) -> Vec<KeyValue> {
     let places = places.iter();
     places
         .map(|(topic, partition)| record::offset(group, topic, *partition, None))
         .collect()
 }
 
-fn answered<T>(answer: T) -> oneshot::Receiver<T> {
+pub(super) fn answered<T>(answer: T) -> oneshot::Receiver<T> {
     let (tell, hear) = oneshot::channel();
     drop(tell.send(answer));
     hear

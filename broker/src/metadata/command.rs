@@ -67,6 +67,13 @@ pub enum Command {
         /// New values; `None` goes back to what the broker was started with.
         changes: BTreeMap<String, Option<String>>,
     },
+    /// Settings of a consumer group change.
+    AlterGroupConfig {
+        /// The group's id.
+        group: String,
+        /// New values; `None` goes back to the broker's.
+        changes: BTreeMap<String, Option<String>>,
+    },
     /// A broker needs producer ids (KIP-730).
     AllocateProducerIds {
         /// How many.
@@ -89,6 +96,7 @@ impl fmt::Display for Command {
             Self::AlterBrokerConfig { broker, .. } => {
                 write!(f, "alter config of broker {broker:?}")
             }
+            Self::AlterGroupConfig { group, .. } => write!(f, "alter config of group {group:?}"),
             Self::AllocateProducerIds { count } => write!(f, "allocate {count} producer ids"),
         }
     }

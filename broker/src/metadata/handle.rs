@@ -129,7 +129,7 @@ impl Metadata {
         };
         metadata.lead(id).await?;
         if metadata.image().cluster_id.is_empty() {
-            let cluster_id = new_cluster_id();
+            let cluster_id = random_uuid();
             metadata
                 .propose(Command::InitCluster { cluster_id })
                 .await?;
@@ -252,7 +252,7 @@ fn not_agreed(error: impl std::fmt::Display) -> MetadataError {
 }
 
 /// As Kafka's: a random UUID in url-safe base64 without padding, 22 characters.
-fn new_cluster_id() -> String {
+pub(crate) fn random_uuid() -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let number = uuid::Uuid::new_v4().as_u128();
     // 128 bits are 21 digits of 6 bits and one of 2, which base64 pads with zeros on the right.

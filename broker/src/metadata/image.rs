@@ -30,6 +30,9 @@ pub struct Image {
     /// Settings that clients changed, by the broker's id; "" for all brokers.
     #[serde(default)]
     pub broker_configs: BTreeMap<String, BTreeMap<String, String>>,
+    /// Settings of consumer groups, by their ids.
+    #[serde(default)]
+    pub group_configs: BTreeMap<String, BTreeMap<String, String>>,
     /// Names by id, of `topics`. Derived.
     #[serde(skip)]
     names: BTreeMap<TopicId, String>,
@@ -164,6 +167,11 @@ impl Image {
             Command::AlterBrokerConfig { broker, changes } => {
                 alter(self.broker_configs.entry(broker).or_default(), changes);
                 self.broker_configs.retain(|_, configs| !configs.is_empty());
+                Outcome::Done
+            }
+            Command::AlterGroupConfig { group, changes } => {
+                alter(self.group_configs.entry(group).or_default(), changes);
+                self.group_configs.retain(|_, configs| !configs.is_empty());
                 Outcome::Done
             }
             Command::AllocateProducerIds { count } => {

@@ -21,5 +21,6 @@ mod state_machine;
 mod tests;
 
 pub use command::{Command, Outcome};
+pub(crate) use handle::random_uuid;
 pub use handle::{Metadata, MetadataError, MetadataOptions, Quorum};
 pub use image::{Broker, Image, PartitionState, Topic};

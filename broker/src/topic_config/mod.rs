@@ -26,6 +26,8 @@ pub mod source {
     pub const DEFAULT: i8 = 5;
     /// The level of a logger.
     pub const BROKER_LOGGER: i8 = 6;
+    /// The group's own.
+    pub const GROUP: i8 = 8;
 }
 
 /// A setting, as DescribeConfigs tells it.

@@ -186,6 +186,21 @@ simple(CHANGE, "logger-bad-level", lambda t: change(LOGGER, "1", ("root", 0, "LO
 simple(CHANGE, "logger-append", lambda t: change(LOGGER, "1", ("root", 2, "INFO")))
 
 
+@case(CHANGE, alone=True)
+def group_settings(t: Talk) -> None:
+    """Of one group, over the broker's; afterwards there are none, since others list them."""
+    name, keys = t.name("g"), [f"consumer.{what}.ms" for what in ("session.timeout", "heartbeat.interval", "assignment.interval")]
+    for key, value in (("consumer.session.timeout.ms", "50000"), ("consumer.session.timeout.ms", "5"), ("consumer.heartbeat.interval.ms", "16000"),
+                       ("consumer.heartbeat.interval.ms", "soon"), ("consumer.assignment.interval.ms", "0"), ("no.such.key", "1")):
+        t.ask(change(GROUP, name, (key, 0, value)))
+    t.ask(show(GROUP, name, keys, synonyms=True), SHOW)
+    t.ask({"ResourceTypes": [GROUP]}, LIST)
+    t.ask(change(GROUP, "", (keys[0], 0, "50000")))
+    for key in (keys[0], keys[2]):
+        t.ask(change(GROUP, name, (key, 1, None)))
+    t.ask({"ResourceTypes": [GROUP]}, LIST)
+
+
 @case(LIST)
 def topics_and_brokers(t: Talk) -> None:
     """The resources that have or could have settings; only those of this case, and no topics of others."""

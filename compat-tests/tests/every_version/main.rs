@@ -533,7 +533,10 @@ fn compact(text: &str) -> Vec<u8> {
 
 /// What a group's members ask, one after another, in each version.
 fn of_groups(broker: &Broker, topic_id: uuid::Uuid) -> i16 {
-    of_members(broker) + of_commits(broker, topic_id) + of_all_groups(broker)
+    of_members(broker)
+        + of_commits(broker, topic_id)
+        + of_all_groups(broker)
+        + of_consumer_groups(broker)
 }
 
 fn of_members(broker: &Broker) -> i16 {
@@ -717,6 +720,43 @@ fn of_all_groups(broker: &Broker) -> i16 {
             69,
             "DeleteGroups {v}"
         );
+        asked += 1;
+    }
+    asked
+}
+
+fn of_consumer_groups(broker: &Broker) -> i16 {
+    let mut asked = 0;
+    let id = GroupId(StrBytes::from_static_str("versions-consumers"));
+    for v in versions(ApiKey::ConsumerGroupHeartbeat) {
+        let body = ConsumerGroupHeartbeatRequest::default()
+            .with_group_id(id.clone())
+            .with_member_id(StrBytes::from_static_str("member"))
+            .with_rebalance_timeout_ms(10_000)
+            .with_subscribed_topic_names(Some(vec![TopicName(StrBytes::from_static_str(TOPIC))]))
+            .with_topic_partitions(Some(Vec::new()));
+        let answer: ConsumerGroupHeartbeatResponse =
+            ask(broker, ApiKey::ConsumerGroupHeartbeat, v, &body);
+        assert_eq!(answer.error_code, 0, "ConsumerGroupHeartbeat {v}");
+        let assignment = answer.assignment.unwrap();
+        assert_eq!(
+            assignment.topic_partitions.len(),
+            1,
+            "ConsumerGroupHeartbeat {v}"
+        );
+        asked += 1;
+    }
+    for v in versions(ApiKey::ConsumerGroupDescribe) {
+        let body = ConsumerGroupDescribeRequest::default().with_group_ids(vec![id.clone()]);
+        let answer: ConsumerGroupDescribeResponse =
+            ask(broker, ApiKey::ConsumerGroupDescribe, v, &body);
+        let described = answer.groups.first().unwrap();
+        assert_eq!(
+            described.group_state.as_str(),
+            "Stable",
+            "ConsumerGroupDescribe {v}"
+        );
+        assert_eq!(described.members.len(), 1, "ConsumerGroupDescribe {v}");
         asked += 1;
     }
     asked

@@ -283,6 +283,6 @@ fn answered(tell: Tell, answer: JoinGroupResponse) -> Step {
     Step::default()
 }
 
-pub(in crate::group) fn new_member_id(name: &str) -> String {
+fn new_member_id(name: &str) -> String {
     format!("{name}-{}", Uuid::new_v4())
 }

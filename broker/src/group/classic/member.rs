@@ -22,11 +22,11 @@ pub(in crate::group) struct Member {
     pub(in crate::group) instance: Option<String>,
     pub(in crate::group) client_id: String,
     pub(in crate::group) client_host: String,
-    pub(in crate::group) rebalance_timeout_ms: i32,
-    pub(in crate::group) session_timeout_ms: i32,
+    pub(super) rebalance_timeout_ms: i32,
+    pub(super) session_timeout_ms: i32,
     pub(super) protocol_type: String,
     /// What it can do, the best first, each with what it wants then.
-    pub(in crate::group) protocols: Vec<(String, Bytes)>,
+    pub(super) protocols: Vec<(String, Bytes)>,
     pub(in crate::group) assignment: Bytes,
     /// It has not got an answer to its first join: it cannot send heartbeats yet.
     pub(super) is_new: bool,

@@ -8,6 +8,7 @@
 //! ```
 //! Source: Apache Kafka, `ClassicGroup`, `GroupMetadataManager.classicGroupJoin` and what follows it.
 
+mod convert;
 mod join;
 mod leave;
 mod member;
@@ -20,13 +21,12 @@ use bytes::Bytes;
 use indexmap::IndexMap;
 use kafka_compat::protocol::{
     error::ResponseError as Kafka,
-    messages::{JoinGroupResponse, SyncGroupResponse, join_group_response},
+    messages::{JoinGroupResponse, join_group_response},
     protocol::StrBytes,
 };
 use storage::units::TimestampMs;
 
-pub(super) use self::join::new_member_id;
-pub(super) use self::member::Member;
+pub(super) use self::{convert::Converted, member::Member};
 pub use self::{join::JoinAsked, leave::Leaving, member::Identity, sync::SyncAsked};
 use super::{
     record::{self, GroupValue, MemberValue},
@@ -245,26 +245,6 @@ impl ClassicGroup {
         if self.is_leader(id) {
             self.leader = self.members.keys().next().cloned();
         }
-    }
-
-    /// Whether its members are consumers, and may go on in a consumer group.
-    pub(super) fn has_consumers(&self) -> bool {
-        self.protocol_type.as_deref() == Some(CONSUMER) && !self.members.is_empty()
-    }
-
-    /// The group is no more: who waits is to come again.
-    pub(super) fn dissolve(&mut self, around: &mut Around<'_>) {
-        let ids: Vec<_> = self.members.keys().cloned().collect();
-        for id in ids {
-            if let Some(member) = self.members.get_mut(&id) {
-                member.answer_join(refused_join(Kafka::RebalanceInProgress, &id));
-                let code = Kafka::RebalanceInProgress.code();
-                member.answer_sync(SyncGroupResponse::default().with_error_code(code));
-            }
-            self.remove(&id, around);
-        }
-        around.deadlines.cancel(&Deadline::Join(self.id.clone()));
-        around.deadlines.cancel(&Deadline::Sync(self.id.clone()));
     }
 
     /// Whether who asks is the member that it says.

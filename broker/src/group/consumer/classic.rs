@@ -1,372 +1,309 @@
-//! Members of the classic protocol in a consumer group: a group goes from one protocol to the other while it is used, one member after
-//! another (KIP-848).
-//!
-//! Such a member joins, syncs and sends heartbeats as in a classic group, and is brought to its target all the same: a join is its
-//! heartbeat, the answer's generation its epoch, and the sync tells it what it may read. It never leads. Source: Apache Kafka,
-//! `GroupMetadataManager.classicGroupJoinToConsumerGroup` and its kin, `ConsumerGroup.fromClassicGroup`.
+//! Members that speak the classic protocol, in a consumer group: to them every reconciliation is a rebalance of their own.
+//! Source: Apache Kafka, `GroupMetadataManager.classicGroupJoinToConsumerGroup` and what follows it.
 
-use std::collections::BTreeSet;
-
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use kafka_compat::protocol::{
     error::ResponseError as Kafka,
     messages::{JoinGroupResponse, SyncGroupResponse},
 };
 
 use super::{
-    ConsumerGroup, HeartbeatAsked, Owned, Refused, Target,
-    heartbeat::{Beat, hash_of},
-    member::{ClassicMember, Member, MemberState},
-    partitions_of, record,
+    Around, ConsumerGroup, Deadline, Member, Outcome, Refused, Timer,
+    convert::Downgrade,
+    heartbeat::Claim,
+    member::{ClassicPart, MemberState, without_epochs},
+    protocol,
+    reconcile::Goal,
+    settings::Migration,
 };
 use crate::{
-    coordinator::{KeyValue, Reader},
-    group::{
-        Identity, JoinAsked, SyncAsked,
-        classic::{CONSUMER, ClassicGroup, text},
-    },
-    metadata::Image,
+    group::classic::{CONSUMER, Identity, JoinAsked, Leaving, SyncAsked, refused_join, text},
+    metadata::random_uuid,
 };
 
-/// A consumer's subscription, of whatever version. Source: Apache Kafka, `ConsumerProtocolSubscription`.
-#[derive(Debug, Default)]
-struct Subscription {
-    topics: BTreeSet<String>,
-    owned: Vec<(String, Vec<i32>)>,
-    generation: i32,
-    rack: Option<String>,
-}
-
-fn read_partitions(from: &mut Reader) -> Option<Vec<(String, Vec<i32>)>> {
-    let mut topics = Vec::new();
-    for _ in 0..from.i32()? {
-        let name = from.string()?;
-        let mut partitions = Vec::new();
-        for _ in 0..from.i32()? {
-            partitions.push(from.i32()?);
-        }
-        topics.push((name, partitions));
-    }
-    Some(topics)
-}
-
-fn read_subscription(bytes: Bytes) -> Option<Subscription> {
-    let mut from = Reader::new(bytes);
-    let version = from.i16()?;
-    let mut read = Subscription {
-        generation: -1,
-        ..Subscription::default()
-    };
-    for _ in 0..from.i32()? {
-        read.topics.insert(from.string()?);
-    }
-    from.nullable_bytes()?;
-    if version >= 1 {
-        read.owned = read_partitions(&mut from)?;
-    }
-    if version >= 2 {
-        read.generation = from.i32()?;
-    }
-    if version >= 3 {
-        read.rack = from.nullable_string()?;
-    }
-    Some(read)
-}
-
-/// What the leader of a classic group gave a member; nothing where it gave none.
-fn read_assignment(bytes: Bytes) -> Option<Vec<(String, Vec<i32>)>> {
-    if bytes.is_empty() {
-        return Some(Vec::new());
-    }
-    let mut from = Reader::new(bytes);
-    from.i16()?;
-    read_partitions(&mut from)
-}
-
-/// As a leader would have written it: version 0, without user data.
-fn write_assignment(target: &Target, image: &Image) -> Bytes {
-    let named: Vec<_> = target
-        .iter()
-        .filter_map(|(id, partitions)| Some((&image.topic_by_id(*id)?.name, partitions)))
-        .collect();
-    let count = |n: usize| i32::try_from(n).unwrap_or(i32::MAX);
-    let mut out = BytesMut::new();
-    out.put_i16(0);
-    out.put_i32(count(named.len()));
-    for (name, partitions) in named {
-        out.put_i16(i16::try_from(name.len()).unwrap_or(i16::MAX));
-        out.put_slice(name.as_bytes());
-        out.put_i32(count(partitions.len()));
-        for partition in partitions {
-            out.put_i32(*partition);
-        }
-    }
-    out.put_i32(-1);
-    out.freeze()
-}
-
-fn ids(named: &[(String, Vec<i32>)], image: &Image) -> Target {
-    let mut target = Target::new();
-    for (name, partitions) in named
-        .iter()
-        .filter(|(_, partitions)| !partitions.is_empty())
-    {
-        if let Some(topic) = image.topics.get(name) {
-            target.insert(topic.id, partitions.iter().copied().collect());
-        }
-    }
-    target
-}
-
-/// A join that is answered, and what it leads to.
-pub(in crate::group) struct Joined {
-    pub(in crate::group) beat: Beat,
-    pub(in crate::group) answer: JoinGroupResponse,
-    pub(in crate::group) session_timeout_ms: i32,
+/// How a join is answered, and what becomes of the group.
+pub(super) struct Joined {
+    pub(super) outcome: Outcome<JoinGroupResponse>,
+    /// The group is a classic one from here on.
+    pub(super) downgrade: Option<Downgrade>,
 }
 
 impl ConsumerGroup {
-    /// What a classic group with members becomes; `None` where its members are no consumers.
-    pub(in crate::group) fn of_classic(classic: &ClassicGroup, image: &Image) -> Option<Self> {
-        let mut group = Self::new(&classic.id);
-        group.epoch = classic.generation;
-        group.assignment_epoch = classic.generation;
-        for old in classic.members() {
-            let (_, metadata) = old.protocols.first()?;
-            let subscription = read_subscription(metadata.clone())?;
-            let assigned = ids(&read_assignment(old.assignment.clone())?, image);
-            let since = |partitions: &BTreeSet<i32>| {
-                let partitions = partitions.iter();
-                partitions.map(|p| (*p, classic.generation)).collect()
-            };
-            let owned: Owned = assigned.iter().map(|(id, p)| (*id, since(p))).collect();
-            let member = Member {
-                epoch: classic.generation,
-                previous_epoch: classic.generation,
-                state: MemberState::Stable,
-                instance: old.instance.clone(),
-                rack: subscription.rack,
-                client_id: old.client_id.clone(),
-                client_host: old.client_host.clone(),
-                topics: subscription.topics,
-                rebalance_timeout_ms: old.rebalance_timeout_ms,
-                assigned: owned,
-                classic: Some(ClassicMember {
-                    session_timeout_ms: old.session_timeout_ms,
-                    protocols: old.protocols.clone(),
-                }),
-                ..Member::new(&old.id)
-            };
-            for place in member.owns() {
-                group.owners.insert(place, member.id.clone());
-            }
-            if let Some(instance) = &member.instance {
-                group.instances.insert(instance.clone(), member.id.clone());
-            }
-            group.targets.insert(member.id.clone(), assigned);
-            group.members.insert(member.id.clone(), member);
-        }
-        let names = group.members.values().flat_map(|m| &m.topics);
-        group.hash = hash_of(names.collect::<BTreeSet<_>>(), image);
-        Some(group)
-    }
-
-    /// All records that make the group what it is.
-    pub(in crate::group) fn records(&self) -> Vec<KeyValue> {
-        let id = &self.id;
-        let mut records = Vec::new();
-        for member in self.members.values() {
-            records.push(record::member(id, &member.id, Some(member)));
-        }
-        records.push(record::group(id, Some((self.epoch, self.hash))));
-        for member in self.members.keys() {
-            records.push(record::target(id, member, self.targets.get(member)));
-        }
-        records.push(record::target_epoch(id, Some(self.assignment_epoch)));
-        for member in self.members.values() {
-            records.push(record::current(id, &member.id, Some(member)));
-        }
-        records
-    }
-
-    /// How long members of the classic protocol may be silent.
-    pub(in crate::group) fn classic_sessions(&self) -> Vec<(String, i32)> {
-        let members = self.members.values().filter_map(|m| {
-            let classic = m.classic.as_ref()?;
-            Some((m.id.clone(), classic.session_timeout_ms))
-        });
-        members.collect()
-    }
-
-    fn is_common(&self, protocol: &str, but: &str) -> bool {
-        let others = self.members.values().filter(|m| m.id != but);
-        let mut classic = others.filter_map(|m| m.classic.as_ref());
-        classic.all(|c| c.protocols.iter().any(|(name, _)| name == protocol))
-    }
-
-    /// A member of the classic protocol joins.
-    pub(in crate::group) fn join(
+    /// A client of the classic protocol joins.
+    pub(super) fn classic_join(
         &self,
         asked: &JoinAsked,
-        image: &Image,
-        max_size: usize,
-        now_ms: i64,
+        around: Around<'_>,
+        classic_max_size: usize,
     ) -> Result<Joined, Refused> {
-        let refused = |code: Kafka| Refused::new(code, code.to_string());
-        let id = &asked.who.member;
-        let fits = asked.protocol_type == CONSUMER
-            && asked
-                .protocols
-                .iter()
-                .any(|(name, _)| self.is_common(name, id));
-        let first = asked.protocols.first().filter(|_| fits);
-        let (protocol, metadata) =
-            first.ok_or_else(|| refused(Kafka::InconsistentGroupProtocol))?;
-        let subscription = read_subscription(metadata.clone());
-        let subscription = subscription.ok_or_else(|| refused(Kafka::InconsistentGroupProtocol))?;
-        let known = self.members.get(id);
-        // What it says that it has counts if it is of the epoch that it has now.
-        let is_current = known.is_some_and(|m| m.epoch == subscription.generation);
-        let owned = if is_current {
-            ids(&subscription.owned, image)
+        if around.config.migration == Migration::Disabled {
+            return Err(Kafka::InconsistentGroupProtocol.into());
+        }
+        let is_new = asked.who.member.is_empty();
+        let id = if is_new {
+            random_uuid()
         } else {
-            Target::new()
+            asked.who.member.clone()
         };
-        let beat = HeartbeatAsked {
-            group: asked.group.clone(),
-            member: id.clone(),
-            epoch: 0,
-            instance: asked.who.instance.clone(),
-            rack: subscription.rack,
-            rebalance_timeout_ms: asked.rebalance_timeout_ms,
-            topics: Some(subscription.topics),
-            regex: None,
-            assignor: None,
-            owned: Some(owned),
-            client_id: asked.client_id.clone(),
-            client_host: asked.client_host.clone(),
-            classic: Some(ClassicMember {
-                session_timeout_ms: asked.session_timeout_ms,
-                protocols: asked.protocols.clone(),
-            }),
+        self.refuse_if_full(&id, around)?;
+        if !self.can_work_with(asked) {
+            return Err(Kafka::InconsistentGroupProtocol.into());
+        }
+        if is_new && asked.who.instance.is_none() && asked.needs_id {
+            return Ok(Joined {
+                outcome: Outcome::reply(refused_join(Kafka::MemberIdRequired, &id)),
+                downgrade: None,
+            });
+        }
+        let claim = Claim {
+            member: &id,
+            epoch: -1,
+            instance: asked.who.instance.as_deref(),
+            owned: Some(&[]),
+            joins: asked.who.instance.is_none() || is_new,
+            is_classic: true,
         };
-        let beat = self.heartbeat(&beat, image, max_size, now_ms)?;
-        let answer = JoinGroupResponse::default()
-            .with_generation_id(beat.answer.epoch)
-            .with_protocol_type(Some(text(CONSUMER)))
-            .with_protocol_name(Some(text(protocol)))
-            .with_member_id(text(&beat.answer.member));
+        let mut records = Vec::new();
+        let member = self.admit(&claim, &mut records)?;
+        let first = asked
+            .protocols
+            .first()
+            .map(|(_, metadata)| metadata.clone());
+        let subscription = first.and_then(protocol::read_subscription);
+        let subscription = subscription.ok_or(Kafka::UnknownServerError)?;
+        let owned = protocol::by_id(subscription.owned.clone(), around.image);
+        let updated = subscribed(&member, asked, subscription);
+        let changed = self.changed(&member, updated, around, records)?;
+        let goal_epoch = changed.epoch;
+        let (mut records, mut timers) = (changed.records, changed.timers);
+        if let Some(replaced) = self.downgrades_with(&changed.updated, around, classic_max_size) {
+            let rebalances = self.assignment_epoch < goal_epoch;
+            let mut updated = changed.updated;
+            if !rebalances {
+                let last = self.last_target(&updated);
+                let goal = Goal {
+                    epoch: last.epoch,
+                    target: &last.target,
+                    has_subscribed_anew: changed.has_subscribed_anew,
+                    claimed: Some(&owned),
+                };
+                updated = self.reconcile(updated, &goal, around, &mut records, &mut timers)?;
+            }
+            let mut downgrade = self.downgrade(&[], Some((&updated, replaced)), rebalances, around);
+            records.append(&mut downgrade.records);
+            downgrade.records = records;
+            return Ok(Joined {
+                outcome: Outcome::reply(joined(&updated)),
+                downgrade: Some(downgrade),
+            });
+        }
+        let targeted = self.targeted(
+            goal_epoch,
+            &changed.updated,
+            changed.is_homogeneous,
+            around,
+            &mut records,
+        );
+        let goal = Goal {
+            epoch: targeted.epoch,
+            target: &targeted.target,
+            has_subscribed_anew: changed.has_subscribed_anew,
+            claimed: Some(&owned),
+        };
+        let updated = self.reconcile(changed.updated, &goal, around, &mut records, &mut timers)?;
+        let key = || (self.id.clone(), updated.id.clone());
+        let of = |deadline: fn(String, String) -> Deadline| deadline(key().0, key().1);
+        timers.push(Timer::Cancel(of(Deadline::Join)));
+        timers.push(Timer::Set(
+            of(Deadline::Session),
+            i64::from(asked.session_timeout_ms),
+        ));
+        timers.push(Timer::Set(
+            of(Deadline::Sync),
+            i64::from(asked.rebalance_timeout_ms),
+        ));
         Ok(Joined {
-            beat,
-            answer,
-            session_timeout_ms: asked.session_timeout_ms,
+            outcome: Outcome {
+                records,
+                timers,
+                reply: joined(&updated),
+                is_current: changed.is_current,
+            },
+            downgrade: None,
         })
     }
 
-    fn classic(&self, who: &Identity, generation: i32) -> Result<&Member, Kafka> {
-        if let Some(instance) = &who.instance {
-            match self.instances.get(instance) {
-                None => return Err(Kafka::UnknownMemberId),
-                Some(id) if *id != who.member => return Err(Kafka::FencedInstanceId),
-                Some(_) => {}
-            }
-        }
-        let member = self.members.get(&who.member);
-        let member = member.filter(|m| m.classic.is_some());
-        let member = member.ok_or(Kafka::UnknownMemberId)?;
-        if member.epoch == generation {
-            Ok(member)
-        } else {
-            Err(Kafka::IllegalGeneration)
-        }
+    /// It can do something that all members of the classic protocol can.
+    fn can_work_with(&self, asked: &JoinAsked) -> bool {
+        let all = || self.members.values().filter_map(|m| m.classic.as_ref());
+        let is_common = |name: &String| {
+            all().all(|classic| classic.protocols.iter().any(|(other, _)| other == name))
+        };
+        asked.protocol_type == CONSUMER && asked.protocols.iter().any(|(name, _)| is_common(name))
     }
 
-    /// It is to join again: there is a new target, or what it waits for is free.
-    fn is_to_join(&self, member: &Member) -> bool {
-        match member.state {
-            MemberState::UnrevokedPartitions => true,
-            _ if member.epoch < self.epoch => true,
-            MemberState::Stable => false,
-            MemberState::UnreleasedPartitions => {
-                let target = self.target_of(&member.id);
-                let mut wanted = target
-                    .iter()
-                    .flat_map(|(topic, partitions)| partitions.iter().map(|p| (*topic, *p)));
-                wanted.any(|place| !self.owners.contains_key(&place))
-            }
+    /// A member of the classic protocol fetches what it has.
+    pub(super) fn classic_sync(
+        &self,
+        asked: &SyncAsked,
+        around: Around<'_>,
+    ) -> Result<Outcome<SyncGroupResponse>, Refused> {
+        let (member, classic) = self.classic_member(&asked.who, asked.generation)?;
+        let (name, metadata) = member.first_protocol().ok_or(Kafka::UnknownServerError)?;
+        let differs =
+            |said: &Option<String>, is: &str| said.as_ref().is_some_and(|said| said != is);
+        if differs(&asked.protocol_type, CONSUMER) || differs(&asked.protocol, name) {
+            return Err(Kafka::InconsistentGroupProtocol.into());
         }
+        let mut outcome = Outcome::reply(SyncGroupResponse::default());
+        if self.assignment_epoch > member.epoch && member.state != MemberState::Unrevoked {
+            outcome.timers.push(self.must_join(member));
+            outcome.reply.error_code = Kafka::RebalanceInProgress.code();
+            return Ok(outcome);
+        }
+        let (group, id) = (self.id.clone(), member.id.clone());
+        outcome
+            .timers
+            .push(Timer::Cancel(Deadline::Sync(group, id)));
+        outcome.timers.push(self.hears(member, classic));
+        let assigned = without_epochs(&member.assigned);
+        outcome.reply = SyncGroupResponse::default()
+            .with_protocol_type(asked.protocol_type.as_deref().map(text))
+            .with_protocol_name(asked.protocol.as_deref().map(text))
+            .with_assignment(protocol::write_assignment(
+                &assigned,
+                metadata,
+                around.image,
+            ));
+        Ok(outcome)
     }
 
-    /// A heartbeat of the classic protocol; returns how long the member may be silent.
-    pub(in crate::group) fn classic_heartbeat(
+    /// A member of the classic protocol is alive; it learns whether it has to join again.
+    pub(super) fn classic_heartbeat(
         &self,
         who: &Identity,
         generation: i32,
-    ) -> Result<(i32, Result<(), Kafka>), Kafka> {
-        let member = self.classic(who, generation)?;
-        let session = member.classic.as_ref().map_or(0, |c| c.session_timeout_ms);
-        let told = if self.is_to_join(member) {
-            Err(Kafka::RebalanceInProgress)
-        } else {
-            Ok(())
-        };
-        Ok((session, told))
-    }
-
-    /// What a member that joined may read.
-    pub(in crate::group) fn sync(
-        &self,
-        asked: &SyncAsked,
-        image: &Image,
-    ) -> Result<(i32, SyncGroupResponse), Kafka> {
-        let member = self.classic(&asked.who, asked.generation)?;
-        let classic = member.classic.as_ref().ok_or(Kafka::UnknownMemberId)?;
-        let own = classic.protocols.first().map(|(name, _)| name);
-        let differs = |said: &Option<String>, is: Option<&str>| {
-            said.as_deref().is_some_and(|said| Some(said) != is)
-        };
-        if differs(&asked.protocol_type, Some(CONSUMER))
-            || differs(&asked.protocol, own.map(String::as_str))
-        {
-            return Err(Kafka::InconsistentGroupProtocol);
-        }
-        if member.epoch < self.epoch && member.state != MemberState::UnrevokedPartitions {
-            return Err(Kafka::RebalanceInProgress);
-        }
-        let assigned = write_assignment(&partitions_of(&member.assigned), image);
-        let answer = SyncGroupResponse::default()
-            .with_protocol_type(Some(text(CONSUMER)))
-            .with_protocol_name(own.map(|own| text(own)))
-            .with_assignment(assigned);
-        Ok((classic.session_timeout_ms, answer))
-    }
-
-    /// Who of those that leave is here; an answer for each.
-    pub(in crate::group) fn leaving(
-        &self,
-        leaving: &[crate::group::Leaving],
-    ) -> (Vec<Result<(), Kafka>>, BTreeSet<String>) {
-        let mut gone = BTreeSet::new();
-        let answers = leaving.iter().map(|leaving| {
-            let who = &leaving.who;
-            let id = match &who.instance {
-                Some(instance) => {
-                    let id = self.instances.get(instance).ok_or(Kafka::UnknownMemberId)?;
-                    if !who.member.is_empty() && *id != who.member {
-                        return Err(Kafka::FencedInstanceId);
-                    }
-                    id
-                }
-                None => &who.member,
+    ) -> Result<Outcome<Result<(), Kafka>>, Refused> {
+        let (member, classic) = self.classic_member(who, generation)?;
+        let mut outcome = Outcome::reply(Ok(()));
+        outcome.timers.push(self.hears(member, classic));
+        let must_join = member.epoch < self.assignment_epoch
+            || match member.state {
+                MemberState::Unrevoked => true,
+                MemberState::Unreleased => !self.waits_for_others(member),
+                MemberState::Stable | MemberState::Unknown => false,
             };
-            let known = self.members.get(id).ok_or(Kafka::UnknownMemberId)?;
-            // One of the other protocol says with a heartbeat that it leaves; an operator may take a static one out.
-            if known.classic.is_none() && who.instance.is_none() {
-                return Err(Kafka::UnknownMemberId);
-            }
-            gone.insert(id.clone());
-            Ok(())
-        });
-        (answers.collect(), gone)
+        if must_join {
+            outcome.reply = Err(Kafka::RebalanceInProgress);
+            outcome.timers.push(self.must_join(member));
+        }
+        Ok(outcome)
     }
+
+    /// Who leaves, by the classic protocol; an answer for each.
+    pub(super) fn classic_leaving(
+        &self,
+        leaving: &[Leaving],
+    ) -> (Vec<Result<(), Kafka>>, Vec<&Member>) {
+        let (mut answers, mut gone): (Vec<_>, Vec<&Member>) = (Vec::new(), Vec::new());
+        for Leaving { who } in leaving {
+            let found = match &who.instance {
+                None => self.member(&who.member),
+                // An administrator knows the instance, and not what id it has now.
+                Some(instance) if who.member.is_empty() => {
+                    let there = self.static_member(instance);
+                    there.ok_or_else(|| Kafka::UnknownMemberId.into())
+                }
+                Some(instance) => self.identified(&who.member, instance),
+            };
+            match found {
+                Ok(member) => {
+                    answers.push(Ok(()));
+                    if gone.iter().all(|other| other.id != member.id) {
+                        gone.push(member);
+                    }
+                }
+                Err(refused) => answers.push(Err(refused.code)),
+            }
+        }
+        (answers, gone)
+    }
+
+    fn classic_member(
+        &self,
+        who: &Identity,
+        generation: i32,
+    ) -> Result<(&Member, &ClassicPart), Refused> {
+        let member = match &who.instance {
+            None => self.member(&who.member)?,
+            Some(instance) => self.identified(&who.member, instance)?,
+        };
+        let classic = member.classic.as_ref().ok_or(Kafka::UnknownMemberId)?;
+        if generation == member.epoch {
+            Ok((member, classic))
+        } else {
+            Err(Kafka::IllegalGeneration.into())
+        }
+    }
+
+    /// Some of what it shall have is still with others.
+    fn waits_for_others(&self, member: &Member) -> bool {
+        let target = self.targets.get(&member.id);
+        let mut places = target
+            .into_iter()
+            .flatten()
+            .flat_map(|(topic, partitions)| {
+                let partitions = partitions.iter();
+                partitions.map(move |partition| (*topic, *partition))
+            });
+        places.any(|(topic, partition)| {
+            let has = member.assigned.get(&topic);
+            let has = has.is_some_and(|has| has.contains_key(&partition));
+            !has && self.owner(topic, partition).is_some()
+        })
+    }
+
+    fn hears(&self, member: &Member, classic: &ClassicPart) -> Timer {
+        let deadline = Deadline::Session(self.id.clone(), member.id.clone());
+        Timer::Set(deadline, i64::from(classic.session_timeout_ms))
+    }
+
+    fn must_join(&self, member: &Member) -> Timer {
+        let deadline = Deadline::Join(self.id.clone(), member.id.clone());
+        Timer::SetIfNone(deadline, i64::from(member.rebalance_timeout_ms))
+    }
+}
+
+/// What the client says goes over what is known of it. It cannot subscribe with a regular expression.
+fn subscribed(member: &Member, asked: &JoinAsked, subscription: protocol::Subscription) -> Member {
+    let mut updated = member.clone();
+    if asked.who.instance.is_some() {
+        updated.instance.clone_from(&asked.who.instance);
+    }
+    if subscription.rack.is_some() {
+        updated.rack = subscription.rack;
+    }
+    if asked.rebalance_timeout_ms != -1 {
+        updated.rebalance_timeout_ms = asked.rebalance_timeout_ms;
+    }
+    updated.names = subscription.topics.into_iter().collect();
+    updated.regex = String::new();
+    updated.client_id.clone_from(&asked.client_id);
+    updated.client_host.clone_from(&asked.client_host);
+    let copied = |(name, metadata): &(String, Bytes)| (name.clone(), metadata.clone());
+    updated.classic = Some(ClassicPart {
+        session_timeout_ms: asked.session_timeout_ms,
+        protocols: asked.protocols.iter().map(copied).collect(),
+    });
+    updated
+}
+
+/// Nobody leads: the broker assigns.
+fn joined(member: &Member) -> JoinGroupResponse {
+    let protocol = member.first_protocol().map(|(name, _)| text(name));
+    JoinGroupResponse::default()
+        .with_member_id(text(&member.id))
+        .with_generation_id(member.epoch)
+        .with_protocol_type(Some(text(CONSUMER)))
+        .with_protocol_name(protocol)
 }

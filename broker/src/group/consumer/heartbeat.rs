@@ -1,447 +1,404 @@
-//! A member's heartbeat: it joins, says what changed, and is brought closer to its target.
+//! ConsumerGroupHeartbeat: a member joins, says what it reads and has, and learns what it shall have. Source: Apache Kafka,
+//! `GroupMetadataManager.consumerGroupHeartbeat`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use kafka_compat::protocol::error::ResponseError as Kafka;
 use storage::units::TopicId;
 
 use super::{
-    ClassicMember, ConsumerGroup, Refused, Subscriber, Target, assignor, compiled, matching,
-    member::{AWAY, Member, MemberState, Towards, reconcile},
-    partitions_of, record,
+    Around, ConsumerGroup, Deadline, Member, Outcome, Timer,
+    member::{LEAVES_FOR_A_WHILE, MemberState},
+    reconcile::{Claimed, Goal},
+    record,
 };
-use crate::{coordinator::KeyValue, metadata::Image};
+use crate::coordinator::KeyValue;
 
-/// What a member says; `None` and -1: as before.
-#[derive(Clone, Debug, Default)]
+/// A ConsumerGroupHeartbeat request.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HeartbeatAsked {
-    /// The group.
+    /// Which group.
     pub group: String,
-    /// The member's id, its own.
+    /// Who asks; empty: it wants an id.
     pub member: String,
-    /// Its epoch: 0 it joins, -1 it leaves, -2 a static member is away for a while.
+    /// The epoch that it was told; 0 to join, -1 to leave, -2 to leave for a while.
     pub epoch: i32,
-    /// A static member's own name.
+    /// The id that it gave itself (KIP-345).
     pub instance: Option<String>,
     /// Where it is.
     pub rack: Option<String>,
-    /// How long it may take to give partitions up.
+    /// How long it may take to give up partitions; -1: as before.
     pub rebalance_timeout_ms: i32,
-    /// What it wants to read.
-    pub topics: Option<BTreeSet<String>>,
-    /// And topics whose names this fits.
+    /// Topics that it reads. `None`: as before.
+    pub names: Option<Vec<String>>,
+    /// Topics that it reads, as a regular expression. `None`: as before.
     pub regex: Option<String>,
-    /// By whom it wants to be assigned.
+    /// The assignor that it asks for. `None`: as before.
     pub assignor: Option<String>,
-    /// What it has.
-    pub owned: Option<Target>,
-    /// The client's name, and its address.
+    /// What it has. `None`: as before.
+    pub owned: Option<Vec<(TopicId, Vec<i32>)>>,
+    /// What the client calls itself.
     pub client_id: String,
-    /// Its address.
+    /// Where it asks from.
     pub client_host: String,
-    /// It speaks the classic protocol: this is a join, whatever epoch it has.
-    pub classic: Option<ClassicMember>,
 }
 
 /// What a member is told.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeartbeatAnswer {
     /// Its id.
     pub member: String,
-    /// Its epoch from then on.
+    /// Its epoch.
     pub epoch: i32,
-    /// What it may read; `None`: as before.
-    pub assignment: Option<Target>,
+    /// When to come again; 0 for one that left.
+    pub interval_ms: i32,
+    /// What it may use at once. `None`: as before.
+    pub assignment: Option<BTreeMap<TopicId, Vec<i32>>>,
 }
 
-/// What a heartbeat leads to.
-pub(in crate::group) struct Beat {
-    pub(in crate::group) records: Vec<KeyValue>,
-    pub(in crate::group) answer: HeartbeatAnswer,
-    /// It is to give partitions up, in so many milliseconds; `None` where it has not to.
-    pub(in crate::group) revokes_within_ms: Option<i32>,
-    /// A static member whose place it took.
-    pub(in crate::group) replaced: Option<String>,
+/// Why a member is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// Kafka's error.
+    pub code: Kafka,
+    /// Kafka's words; `None` where they are the error's own.
+    pub why: Option<String>,
 }
 
-/// The member as it was when it asked, and whose place it takes.
-struct Comes {
-    member: Member,
-    is_new: bool,
-    replaces: Option<Member>,
+impl From<Kafka> for Refused {
+    fn from(code: Kafka) -> Self {
+        Self { code, why: None }
+    }
+}
+
+impl Refused {
+    pub(super) fn new(code: Kafka, why: String) -> Self {
+        Self {
+            code,
+            why: Some(why),
+        }
+    }
+
+    pub(super) fn unknown_member(member: &str, group: &str) -> Self {
+        let why = format!("Member {member} is not a member of group {group}.");
+        Self::new(Kafka::UnknownMemberId, why)
+    }
+
+    pub(super) fn unknown_state() -> Self {
+        let why = "The consumer group member is in a unknown state. \
+                   The member must abandon all its partitions and rejoin.";
+        Self::new(Kafka::FencedMemberEpoch, why.to_owned())
+    }
+
+    fn unknown_instance(instance: &str) -> Self {
+        let why = format!("Instance id {instance} is unknown.");
+        Self::new(Kafka::UnknownMemberId, why)
+    }
+}
+
+/// Whose request it is, and how.
+pub(super) struct Claim<'a> {
+    pub(super) member: &'a str,
+    pub(super) epoch: i32,
+    pub(super) instance: Option<&'a str>,
+    pub(super) owned: Claimed<'a>,
+    /// It may be new.
+    pub(super) joins: bool,
+    pub(super) is_classic: bool,
 }
 
 impl ConsumerGroup {
-    /// A member is alive, and may want something.
-    pub(in crate::group) fn heartbeat(
+    /// Decides on a heartbeat of a member that stays. `records` come before those that are decided here.
+    pub(super) fn heartbeat(
         &self,
         asked: &HeartbeatAsked,
-        image: &Image,
-        max_size: usize,
-        now_ms: i64,
-    ) -> Result<Beat, Refused> {
-        let is_member = self.members.contains_key(&asked.member);
-        if self.members.len() >= max_size && !is_member {
-            let why = format!(
-                "The consumer group has reached its maximum capacity of {max_size} members."
-            );
-            return Err(Refused::new(Kafka::GroupMaxSizeReached, why));
-        }
-        let comes = self.identify(asked)?;
-        let mut records = Vec::new();
-        if let Some(old) = &comes.replaces {
-            records.push(record::current(&self.id, &old.id, None));
-            records.push(record::target(&self.id, &old.id, None));
-            records.push(record::member(&self.id, &old.id, None));
-        }
-        let mut member = told(&comes.member, asked);
-        let before = &comes.member;
-        let changed = member.told() != before.told();
-        if changed || comes.is_new {
-            records.push(record::member(&self.id, &member.id, Some(&member)));
-        }
-        if comes.replaces.is_some() {
-            let target = self.target_before(&comes);
-            records.push(record::target(&self.id, &member.id, target.as_ref()));
-        }
-        let regex_before = regex_of(before);
-        if let Some(regex) = regex_of(&member).filter(|regex| Some(*regex) != regex_before)
-            && let Err(error) = compiled(regex)
-        {
-            let why = format!(
-                "SubscribedTopicRegex `{regex}` is not a valid regular expression: {error}."
-            );
-            return Err(Refused::new(Kafka::InvalidRegularExpression, why));
-        }
-        let is_resubscribed =
-            member.topics != before.topics || regex_of(&member) != regex_of(before);
-        let mut raise = self.epoch == 0 || is_resubscribed;
-        let mut hash = self.hash;
-        let mut regexes = self.regexes.clone();
-        if raise || self.seen_version.get() != image.version {
-            regexes = self.resolve(&member, image, now_ms, &mut records);
-            hash = self.hash_of_topics(&member, &regexes, image);
-            raise |= hash != self.hash;
-        }
-        let mut epoch = self.epoch;
-        if raise {
-            epoch += 1;
-            records.push(record::group(&self.id, Some((epoch, hash))));
-        }
-        let mut assignment_epoch = self.assignment_epoch;
-        let mut target = self.target_before(&comes).unwrap_or_default();
-        if epoch > assignment_epoch {
-            let mut targets = self.assign(&comes, &member, &regexes, image);
-            for (id, new) in &targets {
-                let known = self.targets.get(id);
-                let known = if *id == member.id {
-                    known.filter(|_| comes.replaces.is_none())
-                } else {
-                    known
-                };
-                if known != Some(new) {
-                    records.push(record::target(&self.id, id, Some(new)));
-                }
-            }
-            assignment_epoch = epoch;
-            records.push(record::target_epoch(&self.id, Some(epoch)));
-            target = targets.remove(&member.id).unwrap_or_default();
-        }
-        let mut revokes_within_ms = None;
-        if is_resubscribed || !member.is_reconciled_to(assignment_epoch) {
-            let subscribed = ids_of(&member, &regexes, image);
-            let is_taken = |topic: TopicId, partition: i32| {
-                let owner = self.owners.get(&(topic, partition));
-                let is_others = |owner: &&String| {
-                    let of_replaced = comes.replaces.as_ref().is_some_and(|old| old.id == **owner);
-                    **owner != member.id && !of_replaced
-                };
-                owner.filter(is_others).is_some()
-            };
-            let towards = Towards {
-                epoch: assignment_epoch,
-                target: &target,
-                owned: asked.owned.as_ref(),
-                subscribed: &subscribed,
-                is_taken: &is_taken,
-                is_resubscribed,
-            };
-            member = reconcile(&member, &towards);
-        }
-        let moved = (
-            member.epoch,
-            member.state,
-            &member.assigned,
-            &member.revoking,
-        ) != (
-            before.epoch,
-            before.state,
-            &before.assigned,
-            &before.revoking,
+        mut records: Vec<KeyValue>,
+        around: Around<'_>,
+    ) -> Result<Outcome<HeartbeatAnswer>, Refused> {
+        let owned = asked.owned.as_deref();
+        let claim = Claim {
+            member: &asked.member,
+            epoch: asked.epoch,
+            instance: asked.instance.as_deref(),
+            owned,
+            joins: asked.epoch == 0,
+            is_classic: false,
+        };
+        self.refuse_if_full(&asked.member, around)?;
+        let member = self.admit(&claim, &mut records)?;
+        let mut updated = member.clone();
+        subscribe(&mut updated, asked);
+        let changed = self.changed(&member, updated, around, records)?;
+        let Changed {
+            mut updated,
+            mut records,
+            mut timers,
+            ..
+        } = changed;
+        let targeted = self.targeted(
+            changed.epoch,
+            &updated,
+            changed.is_homogeneous,
+            around,
+            &mut records,
         );
-        if moved || comes.is_new {
-            records.push(record::current(&self.id, &member.id, Some(&member)));
-        }
-        if member.state == MemberState::UnrevokedPartitions {
-            revokes_within_ms = Some(member.rebalance_timeout_ms);
-        }
-        // What is asked next is compared with what is decided now.
-        self.seen_version.set(image.version);
-        let says_all = asked.epoch == 0
-            || (asked.rebalance_timeout_ms != -1
-                && (asked.topics.is_some() || asked.regex.is_some())
-                && asked.owned.is_some());
-        let assigned = partitions_of(&member.assigned);
-        let is_news = says_all || assigned != partitions_of(&before.assigned);
-        Ok(Beat {
+        let goal = Goal {
+            epoch: targeted.epoch,
+            target: &targeted.target,
+            has_subscribed_anew: changed.has_subscribed_anew,
+            claimed: owned,
+        };
+        updated = self.reconcile(updated, &goal, around, &mut records, &mut timers)?;
+        timers.push(Timer::Set(
+            Deadline::Session(self.id.clone(), updated.id.clone()),
+            i64::from(around.config.session_timeout_ms),
+        ));
+        // One that says everything may have lost what it was told.
+        let says_all = asked.rebalance_timeout_ms != -1
+            && (asked.names.is_some() || asked.regex.is_some())
+            && asked.owned.is_some();
+        let tells = asked.epoch == 0 || says_all || member.assigned != updated.assigned;
+        let assignment = tells.then(|| {
+            let topics = updated.assigned.iter();
+            topics
+                .map(|(topic, partitions)| (*topic, partitions.keys().copied().collect()))
+                .collect()
+        });
+        Ok(Outcome {
             records,
-            answer: HeartbeatAnswer {
-                epoch: member.epoch,
-                assignment: is_news.then_some(assigned),
-                member: member.id,
+            timers,
+            reply: HeartbeatAnswer {
+                member: updated.id,
+                epoch: updated.epoch,
+                interval_ms: around.config.heartbeat_interval_ms,
+                assignment,
             },
-            revokes_within_ms,
-            replaced: comes.replaces.map(|old| old.id),
+            is_current: changed.is_current,
         })
     }
 
-    /// Who asks. Source: Apache Kafka, `GroupMetadataManager.getOrMaybeSubscribeStaticConsumerGroupMember` and its kin.
-    fn identify(&self, asked: &HeartbeatAsked) -> Result<Comes, Refused> {
-        let joins = asked.epoch == 0;
-        let known = self.members.get(&asked.member);
-        let existing = |member: &Member| {
-            if asked.classic.is_none() {
-                check_epoch(member, asked)?;
-            }
-            Ok(Comes {
-                member: member.clone(),
-                is_new: false,
-                replaces: None,
-            })
-        };
-        let fresh = || Comes {
-            member: Member::new(&asked.member),
-            is_new: true,
-            replaces: None,
-        };
-        let Some(instance) = &asked.instance else {
-            return match known {
-                Some(member) => existing(member),
-                None if joins => Ok(fresh()),
-                None => Err(unknown(&asked.member, &self.id)),
-            };
-        };
-        let of_instance = self.instances.get(instance);
-        let of_instance = of_instance.and_then(|id| self.members.get(id));
-        match of_instance {
-            None if joins => match known {
-                Some(member) => existing(member),
-                None => Ok(fresh()),
-            },
-            None => {
-                let why = format!("Instance id {instance} is unknown.");
-                Err(Refused::new(Kafka::UnknownMemberId, why))
-            }
-            Some(holder) if joins => {
-                let is_same = asked.classic.is_some() && holder.id == asked.member;
-                if is_same {
-                    return existing(holder);
-                }
-                if holder.epoch != AWAY && asked.classic.is_none() {
-                    let why = format!(
-                        "Static member {} with instance id {instance} cannot join the group because the instance id is owned by {} member.",
-                        asked.member, holder.id
-                    );
-                    return Err(Refused::new(Kafka::UnreleasedInstanceId, why));
-                }
-                // It takes over what the one before had.
-                let epoch = match asked.classic {
-                    Some(_) => self.assignment_epoch,
-                    None => 0,
-                };
-                let member = Member {
-                    id: asked.member.clone(),
-                    epoch,
-                    previous_epoch: epoch,
-                    ..holder.clone()
-                };
-                Ok(Comes {
-                    member,
-                    is_new: true,
-                    replaces: Some(holder.clone()),
-                })
-            }
-            Some(holder) if holder.id != asked.member => {
-                let why = format!(
-                    "Static member {} with instance id {instance} was fenced by member {}.",
-                    asked.member, holder.id
-                );
-                Err(Refused::new(Kafka::FencedInstanceId, why))
-            }
-            Some(holder) => existing(holder),
+    pub(super) fn refuse_if_full(&self, member: &str, around: Around<'_>) -> Result<(), Refused> {
+        let max = around.config.max_size;
+        if self.members.len() >= max && !self.members.contains_key(member) {
+            let why =
+                format!("The consumer group has reached its maximum capacity of {max} members.");
+            return Err(Refused::new(Kafka::GroupMaxSizeReached, why));
         }
+        Ok(())
     }
 
-    /// What the member was to have, by itself or by whom it takes the place of.
-    fn target_before(&self, comes: &Comes) -> Option<Target> {
-        let id = comes.replaces.as_ref().unwrap_or(&comes.member);
-        self.targets.get(&id.id).cloned()
-    }
-
-    /// What regular expressions stand for now; those that changed, or that nobody has any more, are written down.
-    fn resolve(
+    /// The member as it is, or a new one; a static member that comes back takes the place of its old id.
+    pub(super) fn admit(
         &self,
-        member: &Member,
-        image: &Image,
-        now_ms: i64,
+        claim: &Claim<'_>,
         records: &mut Vec<KeyValue>,
-    ) -> BTreeMap<String, BTreeSet<String>> {
-        let others = self.members.values().filter(|m| m.id != member.id);
-        let wanted: BTreeSet<&str> = others.chain([member]).filter_map(regex_of).collect();
-        for gone in self.regexes.keys().filter(|r| !wanted.contains(r.as_str())) {
-            records.push(record::regex(&self.id, gone, None));
-        }
-        let resolved = wanted.into_iter().map(|regex| {
-            let topics = matching(regex, image);
-            if self.regexes.get(regex) != Some(&topics) {
-                let of = Some((&topics, image.version, now_ms));
-                records.push(record::regex(&self.id, regex, of));
-            }
-            (regex.to_owned(), topics)
-        });
-        resolved.collect()
-    }
-
-    /// Of the topics that are read, by name, id and size: FNV-1a, 64 bits.
-    pub(super) fn hash_of_topics(
-        &self,
-        member: &Member,
-        regexes: &BTreeMap<String, BTreeSet<String>>,
-        image: &Image,
-    ) -> i64 {
-        let others = self.members.values().filter(|m| m.id != member.id);
-        let names = others.chain([member]).flat_map(|m| &m.topics);
-        let names: BTreeSet<&String> = names.chain(regexes.values().flatten()).collect();
-        hash_of(names, image)
-    }
-
-    fn assign(
-        &self,
-        comes: &Comes,
-        member: &Member,
-        regexes: &BTreeMap<String, BTreeSet<String>>,
-        image: &Image,
-    ) -> std::collections::HashMap<String, Target> {
-        let replaced = comes.replaces.as_ref().map(|old| old.id.as_str());
-        let others = self
-            .members
-            .values()
-            .filter(|m| m.id != member.id && Some(m.id.as_str()) != replaced);
-        let before = replaced.unwrap_or(&member.id);
-        let subscribers: Vec<_> = others
-            .chain([member])
-            .map(|m| Subscriber {
-                id: &m.id,
-                instance: m.instance.as_deref(),
-                topics: ids_of(m, regexes, image),
-                before: if m.id == member.id {
-                    self.targets.get(before)
-                } else {
-                    self.targets.get(&m.id)
-                },
-            })
-            .collect();
-        let topics = image.topics.values();
-        let counts = topics.map(|topic| (topic.id, i32::try_from(topic.partitions.len())));
-        let partitions = counts.filter_map(|(id, count)| Some((id, count.ok()?)));
-        let assignor = self.preferred_assignor(Some(member));
-        assignor::assign(&assignor, &subscribers, &partitions.collect())
-    }
-}
-
-pub(super) fn hash_of<'a>(names: impl IntoIterator<Item = &'a String>, image: &Image) -> i64 {
-    const BASIS: u64 = 0xcbf2_9ce4_8422_2325;
-    const PRIME: u64 = 0x0100_0000_01b3;
-    let mut hash = BASIS;
-    let mut any = false;
-    for name in names {
-        let Some(topic) = image.topics.get(name.as_str()) else {
-            continue;
+    ) -> Result<Member, Refused> {
+        let new = || Member::new(claim.member);
+        let Some(instance) = claim.instance else {
+            let member = match self.members.get(claim.member) {
+                Some(member) => member.clone(),
+                None if claim.joins => new(),
+                None => return Err(Refused::unknown_member(claim.member, &self.id)),
+            };
+            refuse_wrong_epoch(&member, claim)?;
+            return Ok(member);
         };
-        any = true;
-        let bytes = name.as_bytes().iter().chain(topic.id.as_bytes());
-        let count = (topic.partitions.len() as u64).to_be_bytes();
-        for byte in bytes.chain(&count) {
-            hash = (hash ^ u64::from(*byte)).wrapping_mul(PRIME);
+        match self.static_member(instance) {
+            None if claim.joins => {
+                let known = self.members.get(claim.member);
+                Ok(known.cloned().unwrap_or_else(new))
+            }
+            None => Err(Refused::unknown_instance(instance)),
+            Some(there) if claim.joins => {
+                if !claim.is_classic && !there.is_classic() && there.epoch != LEAVES_FOR_A_WHILE {
+                    return Err(unreleased(there, claim.member, instance));
+                }
+                let back = Member {
+                    id: claim.member.to_owned(),
+                    epoch: 0,
+                    previous_epoch: 0,
+                    ..there.clone()
+                };
+                records.extend(there.removal(&self.id));
+                records.push(record::member(&self.id, &back));
+                let target = self.targets.get(&there.id).cloned().unwrap_or_default();
+                records.push(record::target_of(&self.id, &back.id, Some(&target)));
+                records.push(record::current(&self.id, &back));
+                Ok(back)
+            }
+            Some(there) => {
+                refuse_other_id(there, claim.member, instance)?;
+                refuse_wrong_epoch(there, claim)?;
+                Ok(there.clone())
+            }
         }
     }
-    // None is 0, as in a group that nobody was in yet.
-    if any { hash.cast_signed() } else { 0 }
-}
 
-/// The topics that a member reads, of those that there are.
-fn ids_of(
-    member: &Member,
-    regexes: &BTreeMap<String, BTreeSet<String>>,
-    image: &Image,
-) -> BTreeSet<TopicId> {
-    let by_regex = regex_of(member).and_then(|regex| regexes.get(regex));
-    let names = member.topics.iter().chain(by_regex.into_iter().flatten());
-    names
-        .filter_map(|name| image.topics.get(name.as_str()).map(|topic| topic.id))
-        .collect()
-}
-
-fn regex_of(member: &Member) -> Option<&str> {
-    member.regex.as_deref().filter(|regex| !regex.is_empty())
-}
-
-/// The member with what it says now.
-fn told(member: &Member, asked: &HeartbeatAsked) -> Member {
-    let mut member = member.clone();
-    if asked.instance.is_some() {
-        member.instance.clone_from(&asked.instance);
+    /// A static member by its instance id, for one that leaves.
+    pub(super) fn identified(&self, member: &str, instance: &str) -> Result<&Member, Refused> {
+        let there = self.static_member(instance);
+        let there = there.ok_or_else(|| Refused::unknown_instance(instance))?;
+        refuse_other_id(there, member, instance)?;
+        Ok(there)
     }
-    if asked.rack.is_some() {
-        member.rack.clone_from(&asked.rack);
+
+    /// What follows from how a member changed: records, and the group's epoch.
+    pub(super) fn changed(
+        &self,
+        member: &Member,
+        updated: Member,
+        around: Around<'_>,
+        mut records: Vec<KeyValue>,
+    ) -> Result<Changed, Refused> {
+        let mut timers = Vec::new();
+        if updated != *member {
+            records.push(record::member(&self.id, &updated));
+        }
+        let has_other_names = updated.names != member.names;
+        let regex = self.regex_changed(member, &updated, around, &mut records, &mut timers)?;
+        // A regular expression that is not resolved yet changes nothing: when it is, the epoch grows.
+        let grows = has_other_names || regex.is_resolved || (updated.is_classic() && regex.is_new);
+        let is_seen = self.seen_version == Some(around.image.version);
+        let (mut epoch, mut is_current) = (self.epoch, false);
+        let mut is_homogeneous = true;
+        let mut must_know_type = self.assignment_epoch < self.epoch;
+        if grows || !is_seen {
+            let all = self.subscriptions(self.members_with(&updated));
+            let hash = all.hash(around.image);
+            is_homogeneous = all.is_homogeneous();
+            must_know_type = false;
+            if grows || hash != self.hash {
+                epoch += 1;
+                records.push(record::group(&self.id, Some((epoch, hash))));
+            } else {
+                is_current = true;
+            }
+            if self.has_partitions_record {
+                records.push(record::no_partitions(&self.id));
+            }
+        }
+        if must_know_type {
+            let all = self.subscriptions(self.members_with(&updated));
+            is_homogeneous = all.is_homogeneous();
+        }
+        Ok(Changed {
+            updated,
+            records,
+            timers,
+            epoch,
+            is_homogeneous,
+            has_subscribed_anew: has_other_names || regex.is_new,
+            is_current,
+        })
     }
+
+    /// Leads a member on, and waits for what it is to give up.
+    pub(super) fn reconcile(
+        &self,
+        member: Member,
+        goal: &Goal<'_>,
+        around: Around<'_>,
+        records: &mut Vec<KeyValue>,
+        timers: &mut Vec<Timer>,
+    ) -> Result<Member, Refused> {
+        let next = self.reconciled(&member, goal, around.image)?;
+        if next == member {
+            return Ok(member);
+        }
+        records.push(record::current(&self.id, &next));
+        // The classic protocol has deadlines of its own.
+        if !next.is_classic() {
+            let deadline = Deadline::Revoke(self.id.clone(), next.id.clone());
+            timers.push(if next.state == MemberState::Unrevoked {
+                Timer::Set(deadline, i64::from(next.rebalance_timeout_ms))
+            } else {
+                Timer::Cancel(deadline)
+            });
+        }
+        Ok(next)
+    }
+}
+
+/// A member that changed, and what follows for the group.
+pub(super) struct Changed {
+    pub(super) updated: Member,
+    pub(super) records: Vec<KeyValue>,
+    pub(super) timers: Vec<Timer>,
+    pub(super) epoch: i32,
+    pub(super) is_homogeneous: bool,
+    pub(super) has_subscribed_anew: bool,
+    pub(super) is_current: bool,
+}
+
+/// What the client says goes over what is known of it.
+fn subscribe(member: &mut Member, asked: &HeartbeatAsked) {
+    let over = |known: &mut Option<String>, said: &Option<String>| {
+        if said.is_some() {
+            known.clone_from(said);
+        }
+    };
+    over(&mut member.instance, &asked.instance);
+    over(&mut member.rack, &asked.rack);
+    over(&mut member.assignor, &asked.assignor);
     if asked.rebalance_timeout_ms != -1 {
         member.rebalance_timeout_ms = asked.rebalance_timeout_ms;
     }
-    if let Some(topics) = &asked.topics {
-        member.topics.clone_from(topics);
+    if let Some(names) = &asked.names {
+        member.names = names.iter().cloned().collect();
     }
-    if asked.regex.is_some() {
-        member.regex.clone_from(&asked.regex);
-    }
-    if asked.assignor.is_some() {
-        member.assignor.clone_from(&asked.assignor);
+    if let Some(regex) = &asked.regex {
+        member.regex.clone_from(regex);
     }
     member.client_id.clone_from(&asked.client_id);
     member.client_host.clone_from(&asked.client_host);
-    member.classic.clone_from(&asked.classic);
-    member
+    member.classic = None;
 }
 
-fn check_epoch(member: &Member, asked: &HeartbeatAsked) -> Result<(), Refused> {
-    let (known, asks) = (member.epoch, asked.epoch);
+/// Epoch 0 may always come; the epoch before may, if its answer was lost: it has nothing that it shall not have.
+fn refuse_wrong_epoch(member: &Member, claim: &Claim<'_>) -> Result<(), Refused> {
+    let (said, is) = (claim.epoch, member.epoch);
+    if claim.is_classic || said == 0 || said == is {
+        return Ok(());
+    }
     let fenced = |how: &str| {
         let why = format!(
-            "The consumer group member has a {how} member epoch ({asks}) than the one known by the group coordinator ({known}). The member must abandon all its partitions and rejoin."
+            "The consumer group member has a {how} member epoch ({said}) than the one known by the group coordinator \
+             ({is}). The member must abandon all its partitions and rejoin."
         );
-        Refused::new(Kafka::FencedMemberEpoch, why)
+        Err(Refused::new(Kafka::FencedMemberEpoch, why))
     };
-    if asks > known {
-        return Err(fenced("greater"));
+    if said > is {
+        return fenced("greater");
     }
-    // The answer with its next epoch may have been lost.
-    if asks < known && (asks != member.previous_epoch || !member.was_given(asked.owned.as_ref())) {
-        return Err(fenced("smaller"));
+    let has_only_its_own = claim.owned.is_some_and(|owned| {
+        owned.iter().all(|(topic, partitions)| {
+            let assigned = member.assigned.get(topic);
+            assigned.is_some_and(|assigned| partitions.iter().all(|p| assigned.contains_key(p)))
+        })
+    });
+    if said == member.previous_epoch && has_only_its_own {
+        Ok(())
+    } else {
+        fenced("smaller")
     }
-    Ok(())
 }
 
-pub(super) fn unknown(member: &str, group: &str) -> Refused {
-    let why = format!("Member {member} is not a member of group {group}.");
-    Refused::new(Kafka::UnknownMemberId, why)
+fn refuse_other_id(there: &Member, member: &str, instance: &str) -> Result<(), Refused> {
+    if there.id == member {
+        return Ok(());
+    }
+    let why = format!(
+        "Static member {member} with instance id {instance} was fenced by member {}.",
+        there.id
+    );
+    Err(Refused::new(Kafka::FencedInstanceId, why))
+}
+
+fn unreleased(there: &Member, member: &str, instance: &str) -> Refused {
+    let why = format!(
+        "Static member {member} with instance id {instance} cannot join the group because the instance id is owned by {} \
+         member.",
+        there.id
+    );
+    Refused::new(Kafka::UnreleasedInstanceId, why)
 }

@@ -1,132 +1,132 @@
-//! Members that leave, are away for a while, or are not heard of any more; groups that go.
-
-use std::collections::BTreeSet;
-
-use kafka_compat::protocol::error::ResponseError as Kafka;
+//! Members leave, or are taken for gone. Source: Apache Kafka, `GroupMetadataManager.consumerGroupLeave` and
+//! `consumerGroupFenceMembers`.
 
 use super::{
-    ConsumerGroup, HeartbeatAnswer, HeartbeatAsked, Owned, Refused,
-    heartbeat::{hash_of, unknown},
-    member::{AWAY, Member, MemberState},
+    Around, ConsumerGroup, Deadline, HeartbeatAnswer, HeartbeatAsked, Member, Outcome, Refused,
+    Timer,
+    member::{LEAVES_FOR_A_WHILE, MemberState, Owned},
     record,
 };
-use crate::{coordinator::KeyValue, metadata::Image};
 
-/// What leaving leads to.
-pub(in crate::group) struct Left {
-    pub(in crate::group) records: Vec<KeyValue>,
-    pub(in crate::group) answer: HeartbeatAnswer,
-    /// Who it was.
-    pub(in crate::group) member: String,
-    /// It is away for a while: its session goes on.
-    pub(in crate::group) is_away: bool,
+/// Who leaves, and how.
+pub(super) enum Leave<'a> {
+    /// For good.
+    ForGood(&'a Member),
+    /// A static member will come back: what it has is kept for it.
+    ForAWhile(&'a Member),
 }
 
 impl ConsumerGroup {
-    /// A member leaves, for good or, a static one, for a while.
-    pub(in crate::group) fn leave(
-        &self,
-        asked: &HeartbeatAsked,
-        image: &Image,
-    ) -> Result<Left, Refused> {
-        let member = match &asked.instance {
-            None => {
-                let member = self.members.get(&asked.member);
-                member.ok_or_else(|| unknown(&asked.member, &self.id))?
-            }
-            Some(instance) => {
-                let holder = self.instances.get(instance);
-                let holder = holder.and_then(|id| self.members.get(id));
-                let holder = holder.ok_or_else(|| {
-                    let why = format!("Instance id {instance} is unknown.");
-                    Refused::new(Kafka::UnknownMemberId, why)
-                })?;
-                if holder.id != asked.member {
-                    let why = format!(
-                        "Static member {} with instance id {instance} was fenced by member {}.",
-                        asked.member, holder.id
-                    );
-                    return Err(Refused::new(Kafka::FencedInstanceId, why));
-                }
-                holder
-            }
+    /// Who it is that leaves with a heartbeat.
+    pub(super) fn leaving(&self, asked: &HeartbeatAsked) -> Result<Leave<'_>, Refused> {
+        let Some(instance) = &asked.instance else {
+            return Ok(Leave::ForGood(self.member(&asked.member)?));
         };
-        let is_away = asked.epoch == AWAY && asked.instance.is_some();
-        let records = if is_away {
-            // It may come back and go on with what it had.
-            let away = Member {
-                epoch: AWAY,
-                previous_epoch: member.epoch,
-                revoking: Owned::new(),
-                state: MemberState::Stable,
-                ..member.clone()
-            };
-            vec![record::current(&self.id, &member.id, Some(&away))]
+        let member = self.identified(&asked.member, instance)?;
+        Ok(if asked.epoch == LEAVES_FOR_A_WHILE {
+            Leave::ForAWhile(member)
         } else {
-            self.without(&[&member.id], Some(image))
-        };
-        Ok(Left {
-            records,
-            answer: HeartbeatAnswer {
-                member: asked.member.clone(),
-                epoch: asked.epoch,
-                assignment: None,
-            },
-            member: member.id.clone(),
-            is_away,
+            Leave::ForGood(member)
         })
     }
 
-    /// The records that take members out of the group; what they had is given to others with the next heartbeats.
-    pub(in crate::group) fn without(&self, ids: &[&str], image: Option<&Image>) -> Vec<KeyValue> {
-        let mut records = Vec::new();
-        for id in ids {
-            records.push(record::current(&self.id, id, None));
-            records.push(record::target(&self.id, id, None));
-            records.push(record::member(&self.id, id, None));
-        }
-        let left = || {
-            self.members
-                .values()
-                .filter(|m| !ids.contains(&m.id.as_str()))
+    /// Keeps what a static member has, for it to come back.
+    pub(super) fn leave_for_a_while(&self, member: &Member) -> Outcome<HeartbeatAnswer> {
+        let mut away = Member {
+            epoch: LEAVES_FOR_A_WHILE,
+            revoking: Owned::new(),
+            ..member.clone()
         };
-        let wanted: BTreeSet<&String> = left().filter_map(|m| m.regex.as_ref()).collect();
-        let gone = self.regexes.keys().filter(|r| !wanted.contains(r));
-        records.extend(gone.map(|regex| record::regex(&self.id, regex, None)));
-        let hash = image.map_or(self.hash, |image| {
-            let by_name = left().flat_map(|m| &m.topics);
-            let by_regex = wanted.iter().filter_map(|r| self.regexes.get(*r)).flatten();
-            hash_of(by_name.chain(by_regex).collect::<BTreeSet<_>>(), image)
-        });
+        // When it is back under another id, it has them from the beginning.
+        for epoch in away.assigned.values_mut().flat_map(|of| of.values_mut()) {
+            *epoch = 0;
+        }
+        Outcome {
+            records: vec![record::current(&self.id, &away)],
+            ..Outcome::reply(left(&away.id, LEAVES_FOR_A_WHILE))
+        }
+    }
+
+    /// Removes members: the others share what they had.
+    pub(super) fn without(&self, gone: &[&Member], around: Around<'_>) -> Outcome<()> {
+        let mut outcome = Outcome::reply(());
+        if gone.is_empty() {
+            return outcome;
+        }
+        let records = &mut outcome.records;
+        for member in gone {
+            records.extend(member.removal(&self.id));
+            outcome.timers.extend(self.no_deadlines(&member.id));
+        }
+        let is_gone = |member: &&Member| gone.iter().any(|gone| gone.id == member.id);
+        let left = || self.members.values().filter(|member| !is_gone(member));
+        for regex in self.unused_regexes(gone) {
+            records.push(record::regex(&self.id, regex, None));
+        }
+        let hash = self.subscriptions(left()).hash(around.image);
         records.push(record::group(&self.id, Some((self.epoch + 1, hash))));
-        records
+        outcome
     }
 
-    /// A member did not give its partitions up in time.
-    pub(in crate::group) fn is_late(&self, id: &str) -> bool {
-        let member = self.members.get(id);
-        member.is_some_and(|m| {
-            let is_told = m.classic.is_some() && m.epoch < self.epoch;
-            is_told || m.state == MemberState::UnrevokedPartitions
+    /// Regular expressions that only those who are gone subscribed with.
+    fn unused_regexes<'a>(&'a self, gone: &'a [&Member]) -> impl Iterator<Item = &'a String> + 'a {
+        self.regexes.iter().filter_map(|(regex, count)| {
+            let of_gone = gone.iter().filter(|member| member.regex == **regex);
+            (of_gone.count() == *count).then_some(regex)
         })
     }
 
-    pub(in crate::group) fn has(&self, id: &str) -> bool {
-        self.members.contains_key(id)
+    /// Nobody waits for the member any more.
+    pub(super) fn no_deadlines(&self, member: &str) -> [Timer; 4] {
+        let of = |deadline: fn(String, String) -> Deadline| {
+            Timer::Cancel(deadline(self.id.clone(), member.to_owned()))
+        };
+        [
+            of(Deadline::Session),
+            of(Deadline::Revoke),
+            of(Deadline::Join),
+            of(Deadline::Sync),
+        ]
     }
 
-    /// The group goes.
-    pub(in crate::group) fn tombstones(&self) -> Vec<KeyValue> {
-        let mut records = Vec::new();
-        for id in self.members.keys() {
-            records.push(record::current(&self.id, id, None));
-            records.push(record::target(&self.id, id, None));
-            records.push(record::member(&self.id, id, None));
+    /// Everybody's session begins now: the group was read from the log.
+    pub(super) fn loaded(&self, around: Around<'_>) -> Vec<Timer> {
+        let mut timers = Vec::new();
+        for member in self.members.values() {
+            let key = || (self.id.clone(), member.id.clone());
+            let (group, id) = key();
+            let session = i64::from(around.config.session_timeout_ms);
+            timers.push(Timer::Set(Deadline::Session(group, id), session));
+            if member.state == MemberState::Unrevoked {
+                let (group, id) = key();
+                let timeout = i64::from(member.rebalance_timeout_ms);
+                timers.push(Timer::Set(Deadline::Revoke(group, id), timeout));
+            }
         }
-        let regexes = self.regexes.keys();
-        records.extend(regexes.map(|regex| record::regex(&self.id, regex, None)));
-        records.push(record::target_epoch(&self.id, None));
-        records.push(record::group(&self.id, None));
-        records
+        timers
+    }
+
+    /// What follows when time is over for a member: it is gone, unless it has moved on.
+    pub(super) fn late<'a>(&'a self, deadline: &Deadline) -> Option<&'a Member> {
+        match deadline {
+            Deadline::Session(_, id) | Deadline::Join(_, id) | Deadline::Sync(_, id) => {
+                self.members.get(id)
+            }
+            Deadline::Revoke(_, id) => {
+                let member = self.members.get(id);
+                member.filter(|member| member.state == MemberState::Unrevoked)
+            }
+            Deadline::Regexes(_) => None,
+        }
+    }
+}
+
+/// What is told to one that left.
+pub(super) fn left(member: &str, epoch: i32) -> HeartbeatAnswer {
+    HeartbeatAnswer {
+        member: member.to_owned(),
+        epoch,
+        interval_ms: 0,
+        assignment: None,
     }
 }

@@ -1,227 +1,230 @@
-//! Consumer groups (KIP-848): members say what they want to read, the broker decides who reads what, and brings each closer to that
-//! with its heartbeats: it gives up first, and gets then what others gave up.
+//! A consumer group (KIP-848): the broker assigns, and each member is led to its assignment by its own heartbeats.
 //!
 //! ```text
-//! group epoch       grows when somebody comes, goes or wants something else, or a topic changed
-//! assignment epoch  the group epoch that the target was made for
-//! member epoch      the assignment epoch that the member is brought to; its commits carry it
+//! member joins, leaves, subscribes anew; a topic changes ──> group epoch + 1
+//! group epoch > assignment epoch ──assign/──> what each member shall have (target), assignment epoch = group epoch
+//! a member's heartbeat ──reconcile.rs──> gives up what is not its own any more (Unrevoked)
+//!                                    ──> gets what nobody has any more (Unreleased while somebody has)
+//!                                    ──> Stable: member epoch = assignment epoch
 //! ```
-//! [`ConsumerGroup::heartbeat`] decides and [`ConsumerGroup::replay`] alone changes state. Source: Apache Kafka,
-//! `GroupMetadataManager.consumerGroupHeartbeat`, `ConsumerGroup`.
+//! A partition is owned by one member at a time: it is in the `assigned` or `revoking` of one member, and others get it when it
+//! is in neither. What a group is changes by [`ConsumerGroup::replay`] alone; `heartbeat.rs`, `leave.rs`, `regex.rs`, `classic.rs`
+//! and `convert.rs` decide, and return records. Source: Apache Kafka 4.3, `GroupMetadataManager`, `ConsumerGroup`.
 
-mod assignor;
+mod assign;
 mod classic;
+mod convert;
+mod describe;
+mod hash;
 mod heartbeat;
+mod images;
 mod leave;
 mod member;
-pub(super) mod record;
+mod protocol;
+mod reconcile;
+mod record;
+mod regex;
+mod settings;
+mod shard;
+mod subscription;
+mod target;
+#[cfg(test)]
+mod tests;
+mod validate;
 
-use std::{
-    cell::Cell,
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+pub use self::{
+    heartbeat::{HeartbeatAnswer, HeartbeatAsked, Refused},
+    images::Images,
+    settings::{
+        ASSIGNMENT_INTERVAL, Assignor, Assignors, ConsumerConfig, HEARTBEAT_INTERVAL, Migration,
+        SESSION_TIMEOUT,
+    },
+    validate::validate,
+};
+pub(super) use self::{
+    member::Member,
+    record::{Said, read},
 };
 
-use kafka_compat::protocol::error::ResponseError as Kafka;
-use regex::Regex;
+use std::collections::{BTreeMap, HashMap};
+
 use storage::units::TopicId;
 
-pub use self::assignor::NAMES as ASSIGNORS;
-pub use self::heartbeat::{HeartbeatAnswer, HeartbeatAsked};
-pub(super) use self::member::ClassicMember;
 use self::{
-    assignor::Subscriber,
-    member::Member,
-    record::{Current, Said},
+    member::{Owned, Target},
+    record::{Resolved, What},
 };
-use crate::{group::Identity, metadata::Image};
+use super::shard::Deadline as Outer;
+use crate::{
+    coordinator::{Deadlines, KeyValue, Now},
+    metadata::Image,
+};
 
-/// What a member is to read.
-pub type Target = BTreeMap<TopicId, BTreeSet<i32>>;
-/// What a member has, each partition since an epoch.
-type Owned = BTreeMap<TopicId, BTreeMap<i32, i32>>;
+/// The group epoch and the assignment epoch of a group that is new.
+const FIRST_EPOCH: i32 = 1;
 
-/// Why a request is refused, in Kafka's words.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refused {
-    /// Kafka's code.
-    pub code: Kafka,
-    /// Why.
-    pub message: String,
+/// What a group waits for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Deadline {
+    /// A heartbeat of a member.
+    Session(String, String),
+    /// A member to give up partitions.
+    Revoke(String, String),
+    /// A member that speaks the classic protocol to join again.
+    Join(String, String),
+    /// A member that speaks the classic protocol to fetch what it has.
+    Sync(String, String),
+    /// Regular expressions to be matched with the topics that are there.
+    Regexes(String),
 }
 
-impl Refused {
-    /// A code and what is wrong.
-    pub fn new(code: Kafka, message: impl Into<String>) -> Self {
-        Self {
-            code,
-            message: message.into(),
+impl Deadline {
+    fn group(&self) -> &str {
+        match self {
+            Self::Session(group, _)
+            | Self::Revoke(group, _)
+            | Self::Join(group, _)
+            | Self::Sync(group, _)
+            | Self::Regexes(group) => group,
         }
     }
 }
 
-/// A member, as it is described.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DescribedMember {
-    /// Its id.
-    pub id: String,
-    /// Its own id, its rack, its client's name and address.
-    pub instance: Option<String>,
-    /// Its rack.
-    pub rack: Option<String>,
-    /// Its client's name.
-    pub client_id: String,
-    /// Where it is.
-    pub client_host: String,
-    /// Its epoch.
-    pub epoch: i32,
-    /// What it wants to read.
-    pub topics: Vec<String>,
-    /// And topics whose names this fits.
-    pub regex: Option<String>,
-    /// What it has.
-    pub assigned: Target,
-    /// What it is to have.
-    pub target: Target,
-    /// It speaks the classic protocol.
-    pub is_classic: bool,
+/// What decisions need of the world.
+#[derive(Clone, Copy)]
+struct Around<'a> {
+    image: &'a Image,
+    config: &'a ConsumerConfig,
+    now: Now,
 }
 
-/// A group, as it is described.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DescribedGroup {
-    /// Kafka's name of its state.
-    pub state: &'static str,
-    /// Its epoch.
-    pub epoch: i32,
-    /// The one that its target was made for.
-    pub assignment_epoch: i32,
-    /// By whom.
-    pub assignor: String,
-    /// Its members.
-    pub members: Vec<DescribedMember>,
+/// A change to what is waited for, with a decision.
+#[derive(Debug)]
+enum Timer {
+    Set(Deadline, i64),
+    SetIfNone(Deadline, i64),
+    Cancel(Deadline),
+}
+
+/// What was decided.
+#[derive(Debug)]
+struct Outcome<R> {
+    records: Vec<KeyValue>,
+    timers: Vec<Timer>,
+    reply: R,
+    /// The topics are as the group knows them.
+    is_current: bool,
+}
+
+impl<R> Outcome<R> {
+    fn reply(reply: R) -> Self {
+        Self {
+            records: Vec::new(),
+            timers: Vec::new(),
+            reply,
+            is_current: false,
+        }
+    }
+}
+
+fn wait(deadlines: &mut Deadlines<Outer>, timers: Vec<Timer>, now: Now) {
+    for timer in timers {
+        match timer {
+            Timer::Set(deadline, ms) => {
+                deadlines.set(Outer::Consumer(deadline), now.steady.saturating_add(ms));
+            }
+            Timer::SetIfNone(deadline, ms) => {
+                let deadline = Outer::Consumer(deadline);
+                if !deadlines.is_set(&deadline) {
+                    deadlines.set(deadline, now.steady.saturating_add(ms));
+                }
+            }
+            Timer::Cancel(deadline) => deadlines.cancel(&Outer::Consumer(deadline)),
+        }
+    }
 }
 
 /// A group.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct ConsumerGroup {
-    id: String,
+    pub(super) id: String,
+    /// Grows when something changes that the assignment depends on.
     epoch: i32,
-    /// Of the topics that are read: it differs when one comes, goes or grows.
+    /// What its topics were like then.
     hash: i64,
+    /// The group epoch that the targets were made for; -1 when they were removed.
     assignment_epoch: i32,
+    /// When they were made; 0: not known.
+    assigned_at_ms: i64,
     members: BTreeMap<String, Member>,
     /// Static members by their instance ids.
     instances: HashMap<String, String>,
-    targets: HashMap<String, Target>,
-    /// Topics that a regular expression of members stands for.
-    regexes: BTreeMap<String, BTreeSet<String>>,
-    /// Who has a partition.
-    owners: HashMap<(TopicId, i32), String>,
-    /// The metadata that the hash was last compared with; not in the log: a start compares again.
-    seen_version: Cell<u64>,
+    targets: BTreeMap<String, Target>,
+    /// Who has a partition, or is to give it up.
+    owners: HashMap<TopicId, HashMap<i32, String>>,
+    resolved: BTreeMap<String, Resolved>,
+    /// How many members subscribe with each regular expression.
+    regexes: BTreeMap<String, usize>,
+    /// Members that speak the classic protocol.
+    classic_members: usize,
+    /// There is a record of an older release to remove.
+    has_partitions_record: bool,
+    /// The metadata with which its hash was last compared. Not in the log.
+    seen_version: Option<u64>,
+}
+
+/// Where a group is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    Empty,
+    Assigning,
+    Reconciling,
+    Stable,
+}
+
+impl State {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Empty => "Empty",
+            Self::Assigning => "Assigning",
+            Self::Reconciling => "Reconciling",
+            Self::Stable => "Stable",
+        }
+    }
 }
 
 impl ConsumerGroup {
     pub(super) fn new(id: &str) -> Self {
         Self {
             id: id.to_owned(),
-            epoch: 0,
+            epoch: FIRST_EPOCH,
             hash: 0,
-            assignment_epoch: 0,
+            assignment_epoch: FIRST_EPOCH,
+            assigned_at_ms: 0,
             members: BTreeMap::new(),
             instances: HashMap::new(),
-            targets: HashMap::new(),
-            regexes: BTreeMap::new(),
+            targets: BTreeMap::new(),
             owners: HashMap::new(),
-            seen_version: Cell::new(0),
+            resolved: BTreeMap::new(),
+            regexes: BTreeMap::new(),
+            classic_members: 0,
+            has_partitions_record: false,
+            seen_version: None,
         }
     }
 
-    /// Takes over what a record says; one that removes the group is the caller's.
-    pub(super) fn replay(&mut self, said: Said) {
-        match said {
-            Said::Group(Some((epoch, hash))) => (self.epoch, self.hash) = (epoch, hash),
-            Said::Group(None) => {}
-            Said::Member(id, Some(told)) => {
-                let known = self.members.remove(&id);
-                let known = known.unwrap_or_else(|| Member::new(&id));
-                if let Some(instance) = &told.instance {
-                    self.instances.insert(instance.clone(), id.clone());
-                }
-                let member = Member {
-                    epoch: known.epoch,
-                    previous_epoch: known.previous_epoch,
-                    state: known.state,
-                    assigned: known.assigned,
-                    revoking: known.revoking,
-                    ..*told
-                };
-                self.members.insert(id, member);
-            }
-            Said::Member(id, None) => {
-                self.release(&id);
-                if let Some(gone) = self.members.remove(&id)
-                    && let Some(instance) = gone.instance
-                    && self.instances.get(&instance) == Some(&id)
-                {
-                    self.instances.remove(&instance);
-                }
-            }
-            Said::TargetEpoch(epoch) => self.assignment_epoch = epoch.unwrap_or(0),
-            Said::Target(id, Some(target)) => {
-                self.targets.insert(id, target);
-            }
-            Said::Target(id, None) => {
-                self.targets.remove(&id);
-            }
-            Said::Current(id, current) => self.replay_current(&id, current),
-            Said::Regex(regex, Some(topics)) => {
-                self.regexes.insert(regex, topics);
-            }
-            Said::Regex(regex, None) => {
-                self.regexes.remove(&regex);
-            }
+    pub(super) fn state(&self) -> State {
+        if self.members.is_empty() {
+            return State::Empty;
         }
-    }
-
-    fn replay_current(&mut self, id: &str, current: Option<Current>) {
-        self.release(id);
-        let Some(current) = current else {
-            if let Some(member) = self.members.get_mut(id) {
-                *member = Member {
-                    classic: member.classic.clone(),
-                    ..member.told()
-                };
-            }
-            return;
-        };
-        let known = self.members.entry(id.to_owned());
-        let member = known.or_insert_with(|| Member::new(id));
-        let Current {
-            epoch,
-            previous_epoch,
-            state,
-            assigned,
-            revoking,
-        } = current;
-        member.epoch = epoch;
-        member.previous_epoch = previous_epoch;
-        member.state = state;
-        member.assigned = assigned;
-        member.revoking = revoking;
-        for place in member.owns() {
-            self.owners.insert(place, id.to_owned());
+        if self.epoch > self.assignment_epoch {
+            return State::Assigning;
         }
-    }
-
-    fn release(&mut self, id: &str) {
-        let Some(member) = self.members.get(id) else {
-            return;
-        };
-        for place in member.owns() {
-            if self.owners.get(&place).is_some_and(|owner| owner == id) {
-                self.owners.remove(&place);
-            }
+        let mut members = self.members.values();
+        if members.all(|member| member.is_reconciled_to(self.assignment_epoch)) {
+            State::Stable
+        } else {
+            State::Reconciling
         }
     }
 
@@ -229,155 +232,183 @@ impl ConsumerGroup {
         self.members.is_empty()
     }
 
-    /// Whether a member speaks the consumer protocol itself.
-    pub(super) fn has_own(&self, id: &str) -> bool {
+    /// How many members it has.
+    pub(super) fn size(&self) -> usize {
+        self.members.len()
+    }
+
+    fn member(&self, id: &str) -> Result<&Member, Refused> {
         let member = self.members.get(id);
-        member.is_some_and(|member| member.classic.is_none())
+        member.ok_or_else(|| Refused::unknown_member(id, &self.id))
     }
 
-    pub(super) fn member_ids(&self) -> Vec<String> {
-        self.members.keys().cloned().collect()
+    fn static_member(&self, instance: &str) -> Option<&Member> {
+        self.members.get(self.instances.get(instance)?)
     }
 
-    /// Kafka's name of its state.
-    pub(super) fn state(&self) -> &'static str {
-        if self.members.is_empty() {
-            return "Empty";
-        }
-        if self.epoch > self.assignment_epoch {
-            return "Assigning";
-        }
-        let mut members = self.members.values();
-        if members.all(|m| m.is_reconciled_to(self.assignment_epoch)) {
-            "Stable"
-        } else {
-            "Reconciling"
-        }
+    /// Who has a partition.
+    fn owner(&self, topic: TopicId, partition: i32) -> Option<&String> {
+        self.owners.get(&topic)?.get(&partition)
     }
 
-    /// Topics that somebody reads.
-    pub(super) fn subscribed(&self) -> HashSet<String> {
-        let by_name = self.members.values().flat_map(|m| &m.topics);
-        by_name
-            .chain(self.regexes.values().flatten())
-            .cloned()
-            .collect()
-    }
-
-    fn target_of(&self, id: &str) -> Target {
-        self.targets.get(id).cloned().unwrap_or_default()
-    }
-
-    /// The assignor that most members ask for; the first of all where nobody does.
-    fn preferred_assignor(&self, with: Option<&Member>) -> String {
-        let mut votes: BTreeMap<&str, usize> = BTreeMap::new();
-        let others = self
-            .members
-            .values()
-            .filter(|m| with.is_none_or(|with| with.id != m.id));
-        for member in others.chain(with) {
-            if let Some(assignor) = &member.assignor {
-                *votes.entry(assignor).or_default() += 1;
+    /// Takes over what a record says. False: the group is gone.
+    pub(super) fn replay(&mut self, what: What) -> bool {
+        match what {
+            What::Group(None) => return false,
+            What::Group(Some((epoch, hash))) => {
+                self.epoch = epoch;
+                self.hash = hash;
+            }
+            What::Partitions(is_there) => self.has_partitions_record = is_there,
+            What::Member(id, None) => self.remove(&id),
+            What::Member(id, Some(said)) => {
+                let had = self.members.get(&id);
+                let had = had.cloned().unwrap_or_else(|| Member::new(&id));
+                self.put(Member {
+                    epoch: had.epoch,
+                    previous_epoch: had.previous_epoch,
+                    state: had.state,
+                    assigned: had.assigned,
+                    revoking: had.revoking,
+                    ..*said
+                });
+            }
+            What::Target(None) => (self.assignment_epoch, self.assigned_at_ms) = (-1, 0),
+            What::Target(Some((epoch, at_ms))) => {
+                (self.assignment_epoch, self.assigned_at_ms) = (epoch, at_ms);
+            }
+            What::TargetOf(id, None) => {
+                self.targets.remove(&id);
+            }
+            What::TargetOf(id, Some(target)) => {
+                self.targets.insert(id, target);
+            }
+            What::Current(id, current) => {
+                let had = self.members.get(&id).cloned();
+                match (had, current) {
+                    // Its other records follow, or were removed.
+                    (None, None) => {}
+                    (Some(had), None) => self.put(Member {
+                        epoch: member::LEAVES,
+                        previous_epoch: member::LEAVES,
+                        assigned: Owned::new(),
+                        revoking: Owned::new(),
+                        ..had
+                    }),
+                    (had, Some(current)) => self.put(Member {
+                        epoch: current.epoch,
+                        previous_epoch: current.previous_epoch,
+                        state: current.state,
+                        assigned: current.assigned,
+                        revoking: current.revoking,
+                        ..had.unwrap_or_else(|| Member::new(&id))
+                    }),
+                }
+            }
+            What::Regex(regex, None) => {
+                self.resolved.remove(&regex);
+            }
+            What::Regex(regex, Some(resolved)) => {
+                self.resolved.insert(regex, resolved);
             }
         }
-        let most = votes.into_iter().max_by_key(|(_, votes)| *votes);
-        let default = ASSIGNORS.first().copied().unwrap_or_default();
-        most.map_or(default, |(assignor, _)| assignor).to_owned()
+        true
     }
 
-    /// The group, for who asks.
-    pub(super) fn describe(&self) -> DescribedGroup {
-        let members = self.members.values().map(|m| DescribedMember {
-            id: m.id.clone(),
-            instance: m.instance.clone(),
-            rack: m.rack.clone(),
-            client_id: m.client_id.clone(),
-            client_host: m.client_host.clone(),
-            epoch: m.epoch,
-            topics: m.topics.iter().cloned().collect(),
-            regex: m.regex.clone().filter(|regex| !regex.is_empty()),
-            assigned: partitions_of(&m.assigned),
-            target: self.target_of(&m.id),
-            is_classic: m.classic.is_some(),
-        });
-        DescribedGroup {
-            state: self.state(),
-            epoch: self.epoch,
-            assignment_epoch: self.assignment_epoch,
-            assignor: self.preferred_assignor(None),
-            members: members.collect(),
+    fn put(&mut self, member: Member) {
+        if let Some(old) = self.members.remove(&member.id) {
+            self.uncount(&old);
+        }
+        for owned in [&member.assigned, &member.revoking] {
+            for (topic, partitions) in owned {
+                let owners = self.owners.entry(*topic).or_default();
+                owners.extend(partitions.keys().map(|p| (*p, member.id.clone())));
+            }
+        }
+        if let Some(regex) = member.regex() {
+            *self.regexes.entry(regex.to_owned()).or_default() += 1;
+        }
+        self.classic_members += usize::from(member.is_classic());
+        if let Some(instance) = &member.instance {
+            self.instances.insert(instance.clone(), member.id.clone());
+        }
+        self.members.insert(member.id.clone(), member);
+    }
+
+    fn remove(&mut self, id: &str) {
+        let Some(member) = self.members.remove(id) else {
+            return;
+        };
+        self.uncount(&member);
+        if let Some(instance) = &member.instance
+            && self
+                .instances
+                .get(instance)
+                .is_some_and(|owner| owner == id)
+        {
+            self.instances.remove(instance);
         }
     }
 
-    /// Whether who asks may commit offsets of these topics and partitions with that epoch.
-    pub(super) fn may_commit(
-        &self,
-        who: &Identity,
-        epoch: i32,
-        mut places: impl Iterator<Item = (TopicId, i32)>,
-    ) -> Result<(), Kafka> {
-        if epoch < 0 && self.members.is_empty() {
-            return Ok(());
-        }
-        let member = self.members.get(&who.member);
-        let member = member.ok_or(Kafka::UnknownMemberId)?;
-        if member.classic.is_some() && epoch != member.epoch {
-            return Err(Kafka::IllegalGeneration);
-        }
-        match epoch.cmp(&member.epoch) {
-            std::cmp::Ordering::Equal => Ok(()),
-            std::cmp::Ordering::Greater => Err(Kafka::StaleMemberEpoch),
-            // It commits what it had before it heard of its next epoch: its own still (KIP-1251).
-            std::cmp::Ordering::Less => {
-                let since = |(topic, partition): (TopicId, i32)| {
-                    let of_topic = member.assigned.get(&topic);
-                    of_topic.and_then(|of_topic| of_topic.get(&partition).copied())
+    fn uncount(&mut self, member: &Member) {
+        for owned in [&member.assigned, &member.revoking] {
+            for (topic, partitions) in owned {
+                let Some(owners) = self.owners.get_mut(topic) else {
+                    continue;
                 };
-                let is_own = |place| since(place).is_some_and(|since| since <= epoch);
-                if epoch >= 0 && places.all(is_own) {
-                    Ok(())
-                } else {
-                    Err(Kafka::StaleMemberEpoch)
+                for partition in partitions.keys() {
+                    if owners.get(partition) == Some(&member.id) {
+                        owners.remove(partition);
+                    }
+                }
+                if owners.is_empty() {
+                    self.owners.remove(topic);
                 }
             }
         }
+        if let Some(regex) = member.regex()
+            && let Some(count) = self.regexes.get_mut(regex)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.regexes.remove(regex);
+            }
+        }
+        self.classic_members -= usize::from(member.is_classic());
     }
 
-    /// Whether who asks may read what the group committed.
-    pub(super) fn may_fetch(&self, member: Option<&str>, epoch: i32) -> Result<(), Kafka> {
-        if member.is_none() && epoch < 0 {
-            return Ok(());
-        }
-        let known = member.and_then(|id| self.members.get(id));
-        let known = known.ok_or(Kafka::UnknownMemberId)?;
-        if known.epoch == epoch {
-            Ok(())
-        } else {
-            Err(Kafka::StaleMemberEpoch)
-        }
+    /// What removes it from the log, in the order in which a reader understands it.
+    pub(super) fn removal(&self) -> Vec<KeyValue> {
+        self.removal_with(|id| id)
+    }
+
+    /// As if some members had other ids.
+    fn removal_with<'a>(&'a self, named: impl Fn(&'a str) -> &'a str) -> Vec<KeyValue> {
+        let ids: Vec<_> = self.members.keys().map(|id| named(id)).collect();
+        let ids = || ids.iter();
+        let id = self.id.as_str();
+        let mut records: Vec<_> = ids().map(|member| record::no_current(id, member)).collect();
+        records.extend(ids().map(|member| record::target_of(id, member, None)));
+        records.push(record::target(id, None));
+        records.extend(ids().map(|member| record::no_member(id, member)));
+        records.extend(
+            self.resolved
+                .keys()
+                .map(|regex| record::regex(id, regex, None)),
+        );
+        records.push(record::no_partitions(id));
+        records.push(record::group(id, None));
+        records
     }
 }
 
-/// Without since when.
-fn partitions_of(owned: &Owned) -> Target {
-    let topics = owned
-        .iter()
-        .filter(|(_, partitions)| !partitions.is_empty());
-    topics
-        .map(|(topic, partitions)| (*topic, partitions.keys().copied().collect()))
-        .collect()
-}
-
-/// Names of topics that a regular expression stands for: the whole name has to fit, and internal ones never do.
-fn matching(regex: &str, image: &Image) -> BTreeSet<String> {
-    let Ok(regex) = compiled(regex) else {
-        return BTreeSet::new();
-    };
-    let topics = image.topics.values();
-    let fitting = topics.filter(|topic| !topic.internal && regex.is_match(&topic.name));
-    fitting.map(|topic| topic.name.clone()).collect()
-}
-
-fn compiled(regex: &str) -> Result<Regex, regex::Error> {
-    Regex::new(&format!("^(?:{regex})$"))
+impl Member {
+    /// What removes it from the log.
+    fn removal(&self, group: &str) -> [KeyValue; 3] {
+        [
+            record::no_current(group, &self.id),
+            record::target_of(group, &self.id, None),
+            record::no_member(group, &self.id),
+        ]
+    }
 }

@@ -25,7 +25,7 @@ impl GroupShard {
         let classic = self.groups.iter();
         let classic = classic.map(|(id, g)| (id, g.state.name(), g.members().count()));
         let consumers = self.consumers.iter();
-        let consumers = consumers.map(|(id, g)| (id, g.state(), g.member_ids().len()));
+        let consumers = consumers.map(|(id, g)| (id, g.state().name(), g.size()));
         for (id, state, members) in classic.chain(consumers) {
             census.group(state, members);
             for (topic, of_topic) in self.offsets.of(id) {

@@ -1,18 +1,16 @@
 //! A shard whose clock and log belong to the test.
 
-mod consumers;
-
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use kafka_compat::protocol::{
     error::ResponseError as Kafka,
     messages::{JoinGroupResponse, SyncGroupResponse},
 };
-use storage::units::{TimestampMs, TopicId};
+use storage::units::TimestampMs;
 use tokio::sync::oneshot::Receiver;
 
-use super::{Commit, GroupShard, Identity, JoinAsked, Leaving, SyncAsked, shard::Then};
+use super::{Commit, GroupShard, Identity, Images, JoinAsked, Leaving, SyncAsked, shard::Then};
 use crate::{
     config::{Config, LiveConfig, load},
     coordinator::{Decided, KeyValue, Now, Shard},
@@ -65,7 +63,7 @@ impl World {
             .collect();
         let config = Config::new(load(None, &[], &settings).unwrap()).unwrap();
         let mut world = Self {
-            shard: GroupShard::new(LiveConfig::new(config)),
+            shard: GroupShard::new(LiveConfig::new(config), Images::new(Arc::default)),
             log: Vec::new(),
             now: Now {
                 wall: TimestampMs(1_800_000_000_000),
@@ -221,7 +219,6 @@ impl World {
 
     fn commit(&mut self, who: &Identity, generation: i32, offset: i64) -> Result<(), Kafka> {
         let commit = Commit {
-            topic_id: TopicId::nil(),
             topic: "t".into(),
             partition: 0,
             offset,

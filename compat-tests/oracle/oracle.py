@@ -27,7 +27,10 @@ import mask  # noqa: E402
 import schema  # noqa: E402
 from talk import Stop, talking  # noqa: E402
 
-SETTINGS = {"num.partitions": "4"}
+SETTINGS = {
+    "num.partitions": "4",
+    "group.consumer.assignment.interval.ms": "0",  # a target at once, so that each step of a reconciliation can be compared,
+}
 CHRONOS_SETTINGS = {"node.id": "1", "group.initial.rebalance.delay.ms": "0", "offsets.topic.num.partitions": "4",
                     "transaction.state.log.num.partitions": "4"}  # peers/kafka-peer sets them for Kafka
 KAFKA_SETTINGS = {
@@ -35,7 +38,6 @@ KAFKA_SETTINGS = {
     "delete.records.purgatory.purge.interval.requests": "1",
     "log.initial.task.delay.ms": "3600000",
     "transaction.abort.timed.out.transaction.cleanup.interval.ms": "100",  # cases wait for a transaction to time out
-    "group.consumer.assignment.interval.ms": "0",  # a target at once, as here, so that each step of a reconciliation can be compared,
     "group.consumer.assignor.offload.enable": "false",  # and not by a thread of its own
 }
 WORKERS = 8

@@ -17,8 +17,6 @@ pub struct FetchBody {
     pub error_code: i16,
     /// The session that the client may go on with; 0 none.
     pub session_id: i32,
-    /// The client asked for committed records only: then it gets a list of aborted transactions.
-    pub has_transactions: bool,
     /// Per topic.
     pub topics: Vec<FetchTopicBody>,
     /// Where the leaders named in it are (v16).
@@ -66,9 +64,10 @@ pub struct FetchPartitionBody {
     pub diverging_epoch: Option<(i32, i64)>,
     /// Who leads and its epoch, where the client asked the wrong one (v12).
     pub current_leader: Option<(i32, i32)>,
-    /// Aborted transactions with something in the records, each with its producer's id and its first offset.
-    pub aborted: Vec<(i64, i64)>,
-    /// The partition is not known: then the list of aborted transactions is there whatever was asked.
+    /// Aborted transactions with something in the records, each with its producer's id and its first offset, in the order in which
+    /// they ended. A list is told to who asks for committed records only and gets some, and of partitions that are not known.
+    pub aborted: Option<Vec<(i64, i64)>>,
+    /// The partition is not known.
     pub unknown: bool,
     /// The records.
     pub chunks: Vec<Chunk>,
@@ -84,7 +83,7 @@ impl Default for FetchPartitionBody {
             log_start_offset: -1,
             diverging_epoch: None,
             current_leader: None,
-            aborted: Vec::new(),
+            aborted: None,
             unknown: false,
             chunks: Vec::new(),
         }
@@ -133,7 +132,7 @@ impl FetchBody {
             }
             w.length(topic.partitions.len(), 4);
             for partition in topic.partitions {
-                w.partition(partition, version, self.has_transactions);
+                w.partition(partition, version);
             }
             w.no_tags();
         }
@@ -156,6 +155,15 @@ impl FetchPartitionBody {
         }
     }
 
+    /// Names a partition that is not known.
+    pub fn unknown(index: i32, code: i16) -> Self {
+        Self {
+            aborted: Some(Vec::new()),
+            unknown: true,
+            ..Self::error(index, code)
+        }
+    }
+
     /// Bytes of its records.
     pub fn records_len(&self) -> usize {
         self.chunks.iter().map(Chunk::len).sum()
@@ -169,7 +177,7 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    fn partition(&mut self, p: FetchPartitionBody, version: i16, has_transactions: bool) {
+    fn partition(&mut self, p: FetchPartitionBody, version: i16) {
         self.buffer.put_i32(p.index);
         self.buffer.put_i16(p.error_code);
         self.buffer.put_i64(p.high_watermark);
@@ -177,9 +185,9 @@ impl Writer<'_> {
         if version >= 5 {
             self.buffer.put_i64(p.log_start_offset);
         }
-        if has_transactions || p.unknown {
-            self.length(p.aborted.len(), 4);
-            for (producer_id, first_offset) in &p.aborted {
+        if let Some(aborted) = &p.aborted {
+            self.length(aborted.len(), 4);
+            for (producer_id, first_offset) in aborted {
                 self.buffer.put_i64(*producer_id);
                 self.buffer.put_i64(*first_offset);
                 if self.flexible {
@@ -287,7 +295,7 @@ mod tests {
     use bytes::{Buf, Bytes};
     use kafka_protocol::{messages::FetchResponse, protocol::Decodable};
 
-    fn partition(chunks: Vec<Chunk>) -> FetchPartitionBody {
+    fn partition(chunks: Vec<Chunk>, is_committed: bool) -> FetchPartitionBody {
         FetchPartitionBody {
             index: 3,
             high_watermark: 40,
@@ -295,7 +303,7 @@ mod tests {
             log_start_offset: 1,
             diverging_epoch: Some((2, 7)),
             current_leader: Some((1, 4)),
-            aborted: vec![(9, 12), (8, 20)],
+            aborted: is_committed.then(|| vec![(9, 12), (8, 20)]),
             chunks,
             ..FetchPartitionBody::default()
         }
@@ -312,11 +320,10 @@ mod tests {
             let topic = FetchTopicBody {
                 name: TopicName("topic".into()),
                 topic_id: id,
-                partitions: vec![partition(records), FetchPartitionBody::error(4, 6)],
+                partitions: vec![partition(records, version % 2 == 0), FetchPartitionBody::error(4, 6)],
             };
             let body = FetchBody {
                 session_id: 77,
-                has_transactions: version % 2 == 0,
                 topics: vec![topic],
                 nodes: vec![NodeEndpoint {
                     id: 1,

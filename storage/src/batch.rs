@@ -188,8 +188,13 @@ impl BatchHeader {
         self.attributes & ATTR_CONTROL != 0
     }
 
-    /// Belongs to a transaction.
+    /// Belongs to a transaction. One of no producer does not, whatever it says: Kafka keeps it as any other.
     pub fn is_transactional(&self) -> bool {
+        self.says_transactional() && self.producer_id >= 0
+    }
+
+    /// Says that it belongs to a transaction.
+    pub fn says_transactional(&self) -> bool {
         self.attributes & ATTR_TRANSACTIONAL != 0
     }
 

@@ -140,8 +140,7 @@ impl Round {
                     } else {
                         code
                     };
-                    let mut body = FetchPartitionBody::error(asked.index, code.code());
-                    body.unknown = true;
+                    let body = FetchPartitionBody::unknown(asked.index, code.code());
                     round.unknown.push((asked.clone(), body));
                     continue;
                 }
@@ -200,7 +199,6 @@ impl Round {
             .any(|(_, body)| body.current_leader.is_some());
         let mut body = FetchBody {
             session_id,
-            has_transactions: ask.upto == ReadUpTo::Stable,
             nodes: if hinted && !ask.from_replica {
                 nodes(&broker.metadata.image())
             } else {
@@ -268,10 +266,14 @@ fn read_partition(
         let log = partition.log();
         match log.read(from, max_bytes, upto, first) {
             Ok(read) => {
-                if upto == ReadUpTo::Stable && read.bytes > 0 {
-                    let aborted = log.aborted_transactions(from, read.end).into_iter();
+                if upto == ReadUpTo::Stable {
+                    let aborted = match read.bytes {
+                        0 => Vec::new(),
+                        _ => log.aborted_transactions(from, read.end),
+                    };
+                    let aborted = aborted.into_iter();
                     let aborted = aborted.map(|a| (a.producer_id, a.first_offset.0));
-                    body.aborted = aborted.collect();
+                    body.aborted = Some(aborted.collect());
                 }
                 body.chunks = read.chunks;
             }

@@ -90,10 +90,11 @@ pub(super) async fn handle(broker: &Arc<Broker>, version: i16, request: ProduceR
         let outcomes: Vec<Outcome> = last_of_each(data.partition_data)
             .into_iter()
             .map(|partition| match (refused, topic) {
-                (Some(code), _) | (None, Err(code)) => Outcome::error(partition.index, code),
+                (Some(code), _) => Outcome::told(partition.index, &whole(code)),
+                (None, Err(code)) => Outcome::error(partition.index, code),
                 (None, Ok(topic)) => match parts.remove(&(topic.id, partition.index)).transpose() {
                     Ok(guard) => append(broker, version, topic, partition, acks, guard),
-                    Err(refused) => Outcome::untransactional(partition.index, &refused),
+                    Err(refused) => Outcome::told(partition.index, &refused),
                 },
             })
             .collect();
@@ -134,6 +135,13 @@ fn refusal_of_all(request: &ProduceRequest) -> Option<Kafka> {
     (!(-1..=1).contains(&request.acks)).then_some(Kafka::InvalidRequiredAcks)
 }
 
+/// The same, with Kafka's words.
+fn whole(code: Kafka) -> Refused {
+    let message = (code == Kafka::InvalidProducerIdMapping)
+        .then(|| "Transactional records contained more than one producer ID".to_owned());
+    Refused { code, message }
+}
+
 /// Whose transaction a request writes in.
 struct Transaction {
     id: String,
@@ -143,7 +151,7 @@ struct Transaction {
 /// What lets batches of a transaction in, or why one is not; nothing of others.
 type Parts = HashMap<(TopicId, i32), Result<Guard, Refused>>;
 
-/// Why a batch of a transaction is not appended.
+/// Why a batch is not appended.
 struct Refused {
     code: Kafka,
     message: Option<String>,
@@ -151,13 +159,19 @@ struct Refused {
 
 /// `None` outside of transactions.
 fn transaction_of(request: &ProduceRequest) -> Result<Option<Transaction>, Kafka> {
-    let batches = request.topic_data.iter().flat_map(|t| &t.partition_data);
-    let mut producers = batches.filter_map(|p| producer_of(p.records.as_ref()?));
+    let batches = || {
+        let partitions = request.topic_data.iter().flat_map(|t| &t.partition_data);
+        partitions.filter_map(|p| BatchHeader::parse(p.records.as_ref()?).ok())
+    };
+    if !batches().any(|header| header.says_transactional()) {
+        return Ok(None);
+    }
+    let id = request.transactional_id.as_ref();
+    let id = id.ok_or(Kafka::TransactionalIdAuthorizationFailed)?;
+    let mut producers = batches().filter_map(|header| producer_of(&header));
     let Some(producer) = producers.next() else {
         return Ok(None);
     };
-    let id = request.transactional_id.as_ref();
-    let id = id.ok_or(Kafka::TransactionalIdAuthorizationFailed)?;
     if producers.any(|other| other != producer) {
         return Err(Kafka::InvalidProducerIdMapping);
     }
@@ -168,8 +182,7 @@ fn transaction_of(request: &ProduceRequest) -> Result<Option<Transaction>, Kafka
 }
 
 /// Of a batch of a transaction.
-fn producer_of(records: &bytes::Bytes) -> Option<Producer> {
-    let header = BatchHeader::parse(records).ok()?;
+fn producer_of(header: &BatchHeader) -> Option<Producer> {
     header.is_transactional().then_some(Producer {
         id: header.producer_id,
         epoch: header.producer_epoch,
@@ -193,7 +206,8 @@ async fn take_part(
             continue;
         };
         for p in &data.partition_data {
-            if p.records.as_ref().and_then(producer_of).is_none() {
+            let header = p.records.as_ref().and_then(|r| BatchHeader::parse(r).ok());
+            if header.and_then(|header| producer_of(&header)).is_none() {
                 continue;
             }
             let Ok(partition) = lookup::partition(broker, topic, p.index, -1) else {
@@ -405,7 +419,7 @@ impl Outcome {
         Self { answer, wait: None }
     }
 
-    fn untransactional(index: i32, refused: &Refused) -> Self {
+    fn told(index: i32, refused: &Refused) -> Self {
         let mut outcome = Self::error(index, refused.code);
         outcome.answer.error_message = refused.message.clone().map(StrBytes::from_string);
         outcome

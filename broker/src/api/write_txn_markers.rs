@@ -60,7 +60,7 @@ async fn one(broker: &Broker, asked: &MarkerAsked) -> WritableTxnMarkerResult {
         indexes.map(|index| (topic.clone(), *index))
     });
     let places: IndexSet<_> = places.collect();
-    let is_nobodys = producer.id < 0 || producer.epoch < NO_EPOCH || asked.transaction_version < 0;
+    let is_nobodys = producer.id < 0 || producer.epoch == NO_EPOCH || asked.transaction_version < 0;
     let codes: Vec<_> = if is_nobodys {
         // There is no such batch; Kafka's handler fails where it would make one.
         let code = Kafka::UnknownServerError.code();

@@ -97,6 +97,20 @@ impl InTransactions {
         all.any(|offset| offset.is_of(group, topic, partition))
     }
 
+    /// A record of the log says that nothing is committed there; open transactions do not commit it either.
+    pub(super) fn remove(&mut self, group: &str, topic: &str, partition: i32) {
+        for of_producer in self.0.values_mut() {
+            of_producer.retain(|offset| !offset.is_of(group, topic, partition));
+        }
+    }
+
+    /// Of a group, what open transactions commit.
+    pub(super) fn places(&self, group: &str) -> impl Iterator<Item = (String, i32)> {
+        let all = self.0.values().flatten();
+        let of_group = all.filter(move |offset| offset.group == group);
+        of_group.map(|offset| (offset.topic.clone(), offset.partition))
+    }
+
     /// Whether a transaction is open that commits something of a group.
     pub(super) fn has_of(&self, group: &str) -> bool {
         self.0

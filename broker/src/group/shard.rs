@@ -351,12 +351,20 @@ impl GroupShard {
             None => Decided::reply(Err(Kafka::GroupIdNotFound)),
             Some(group) if group.state != State::Empty => Decided::reply(Err(Kafka::NonEmptyGroup)),
             Some(_) => {
-                let places = self.offsets.places(id);
-                let mut records = removals(id, &places);
+                let mut records = self.removals_of_all(id);
                 records.push(record::group(id, None));
                 Decided::write(records, Ok(()))
             }
         }
+    }
+
+    /// What removes all that a group committed, open transactions too.
+    pub(super) fn removals_of_all(&self, id: &str) -> Vec<KeyValue> {
+        let mut places = self.offsets.places(id);
+        places.extend(self.in_transactions.places(id));
+        places.sort_unstable();
+        places.dedup();
+        removals(id, &places)
     }
 
     /// Committed offsets of partitions go, but of topics that the group reads; an answer for each.
@@ -390,7 +398,8 @@ impl GroupShard {
                 continue;
             }
             answers.push(Ok(()));
-            if self.offsets.get(id, topic, *partition).is_some() {
+            let is_there = self.offsets.get(id, topic, *partition).is_some();
+            if is_there || self.is_unstable(id, topic, *partition) {
                 gone.push((topic.clone(), *partition));
             }
         }
@@ -492,7 +501,11 @@ impl Shard for GroupShard {
                     let known = self.groups.entry(group.clone());
                     known.or_insert_with(|| ClassicGroup::new(group.clone(), since));
                 }
-                self.in_transactions.outdate(&group, &topic, partition);
+                if value.is_some() {
+                    self.in_transactions.outdate(&group, &topic, partition);
+                } else {
+                    self.in_transactions.remove(&group, &topic, partition);
+                }
                 self.offsets.set(&group, topic, partition, value);
             }
             Some(Said::Group { group, value }) => match value {
@@ -622,7 +635,7 @@ fn commit_records(group: &str, commits: &[Commit], expires_ms: i64, now: Now) ->
     records.collect()
 }
 
-pub(super) fn removals(group: &str, places: &[(String, i32)]) -> Vec<KeyValue> {
+fn removals(group: &str, places: &[(String, i32)]) -> Vec<KeyValue> {
     let places = places.iter();
     places
         .map(|(topic, partition)| record::offset(group, topic, *partition, None))

@@ -160,7 +160,7 @@ impl Log {
         Ok(ReadResult::default())
     }
 
-    /// Aborted transactions that have something in `[from, end)`, in the order of their beginnings.
+    /// Aborted transactions that have something in `[from, end)`, in the order of their ends.
     pub fn aborted_transactions(&self, from: Offset, end: Offset) -> Vec<AbortedTransaction> {
         let mut found = Vec::new();
         'all: for segment in &self.segments_from(from) {
@@ -175,7 +175,6 @@ impl Log {
                 }
             }
         }
-        found.sort_by_key(|aborted| aborted.first_offset);
         found
     }
 

@@ -20,7 +20,7 @@ use crate::{
         Commit, GroupShard, Groups, Identity, JoinAsked, Leaving, SyncAsked,
         classic::{Around as ClassicAround, ClassicGroup, State, Step, refused_join},
         service::{GroupConfig, told},
-        shard::{Decision, answered, decided, removals},
+        shard::{Decision, answered, decided},
     },
     metadata::Image,
 };
@@ -422,7 +422,7 @@ impl GroupShard {
             None => Decided::reply(Err(Kafka::GroupIdNotFound)),
             Some(group) if !group.is_empty() => Decided::reply(Err(Kafka::NonEmptyGroup)),
             Some(group) => {
-                let mut records = removals(id, &self.offsets.places(id));
+                let mut records = self.removals_of_all(id);
                 records.extend(group.removal());
                 Decided::write(records, Ok(()))
             }

@@ -108,6 +108,7 @@ impl Node {
         let syncer = start_syncer(&data_dir, &metrics, config.flush_journal_bytes)?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let fire = FireHandle::new(cores.min(FIRE_LOOPS_MAX));
+        let keys = KeyIndex::open(data_dir.path().join("index/keys"))?;
         let registry = Arc::new(Registry::new(RegistryOptions {
             data_dir: Arc::clone(&data_dir),
             node_id: config.node_id,
@@ -117,7 +118,7 @@ impl Node {
             config: live.clone(),
             fire: fire.clone(),
             metrics: Arc::clone(&metrics),
-            keys: Arc::new(KeyIndex::open(data_dir.path().join("index/keys"))?),
+            keys: Arc::new(keys),
         }));
         registry.sweep(&metadata.image());
         reconcile(&registry, &metadata).await?;
@@ -160,18 +161,7 @@ impl Node {
             config.queued_max_request_bytes,
             stopped.clone(),
         ));
-        let state = http::HttpState {
-            metrics: Arc::clone(&metrics),
-            registry: Arc::clone(&registry),
-            groups: groups.clone(),
-            clock: Arc::clone(&broker.clock),
-        };
-        let http_stopped = stopped.clone();
-        tasks.spawn(async move {
-            if let Err(error) = http::serve(http, state, http_stopped).await {
-                error!(%error, "the HTTP listener ended");
-            }
-        });
+        tasks.spawn(observe(http, Arc::clone(&broker), stopped.clone()));
         maintain(
             &mut tasks,
             &registry,
@@ -212,6 +202,19 @@ impl Node {
             error!(%error, "closing the logs failed");
         }
         info!("stopped");
+    }
+}
+
+/// Serves metrics and health.
+async fn observe(listener: TcpListener, broker: Arc<Broker>, stopped: watch::Receiver<bool>) {
+    let state = http::HttpState {
+        metrics: Arc::clone(&broker.metrics),
+        registry: Arc::clone(&broker.registry),
+        groups: broker.groups.clone(),
+        clock: Arc::clone(&broker.clock),
+    };
+    if let Err(error) = http::serve(listener, state, stopped).await {
+        error!(%error, "the HTTP listener ended");
     }
 }
 

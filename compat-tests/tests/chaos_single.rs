@@ -1,6 +1,5 @@
 //! SIGKILL of the broker under groups, transactions, a copier, zombies and late requests: a few rounds of `make chaos-single`.
 #![expect(clippy::print_stdout, reason = "the counts are what the run is for")]
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::process::Command;
 

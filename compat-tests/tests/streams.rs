@@ -1,6 +1,5 @@
 //! Kafka Streams under `exactly_once_v2`, it and the broker killed once: what `make soak` does ten times.
 #![expect(clippy::print_stdout, reason = "the counts are what the run is for")]
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::process::Command;
 

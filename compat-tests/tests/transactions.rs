@@ -2,6 +2,10 @@
 //! recipe of docs/transactions.md: retries with back-off, exactly once, without a retry topic.
 #![expect(clippy::print_stdout, reason = "the counts are what the run is for")]
 #![expect(
+    clippy::disallowed_methods,
+    reason = "threads of the test's own, in real time"
+)]
+#![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
     reason = "a test that cannot go on has failed"

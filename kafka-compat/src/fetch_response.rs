@@ -320,7 +320,10 @@ mod tests {
             let topic = FetchTopicBody {
                 name: TopicName("topic".into()),
                 topic_id: id,
-                partitions: vec![partition(records, version % 2 == 0), FetchPartitionBody::error(4, 6)],
+                partitions: vec![
+                    partition(records, version % 2 == 0),
+                    FetchPartitionBody::error(4, 6),
+                ],
             };
             let body = FetchBody {
                 session_id: 77,

@@ -146,6 +146,7 @@ impl Response {
     }
 
     /// The first error code in it, for the metrics.
+    #[expect(clippy::too_many_lines, reason = "an arm for each API")]
     pub fn first_error(&self) -> Option<i16> {
         let error = |code: i16| (code != 0).then_some(code);
         let code = match self {

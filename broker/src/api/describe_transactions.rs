@@ -20,7 +20,7 @@ pub(super) fn handle(
         let described = describe(broker, id);
         let answer = TransactionState::default().with_transactional_id(id.clone());
         match described {
-            Ok(transaction) => told(answer, transaction),
+            Ok(transaction) => told(answer, &transaction),
             Err(code) => answer.with_error_code(code.code()),
         }
     });
@@ -35,7 +35,7 @@ fn describe(broker: &Broker, id: &TransactionalId) -> Result<Transaction, Kafka>
     known.ok_or(Kafka::TransactionalIdNotFound)
 }
 
-fn told(answer: TransactionState, transaction: Transaction) -> TransactionState {
+fn told(answer: TransactionState, transaction: &Transaction) -> TransactionState {
     let topics = transaction.partitions.iter().map(|(topic, indexes)| {
         TopicData::default()
             .with_partitions(indexes.iter().copied().collect())

@@ -197,7 +197,6 @@ impl Groups {
 
     /// What a group committed for these partitions: [`Kafka::UnstableOffsetCommit`] where an open transaction commits another
     /// offset, and only what is stable is asked for.
-    #[expect(clippy::type_complexity, reason = "for each, what was committed")]
     pub fn committed(
         &self,
         group: &str,

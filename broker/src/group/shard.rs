@@ -437,8 +437,7 @@ impl GroupShard {
             let mut expired = self.offsets.expired(&group.id, &since, retention, now.0);
             expired.retain(|(topic, partition)| !self.is_unstable(&group.id, topic, *partition));
             records.extend(removals(&group.id, &expired));
-            let is_left =
-                places.len() > expired.len() || self.in_transactions.has_of(&group.id);
+            let is_left = places.len() > expired.len() || self.in_transactions.has_of(&group.id);
             if group.is_empty() && !is_left {
                 records.extend(group.removal());
             }

@@ -87,6 +87,10 @@ struct Inner {
 impl Transactions {
     /// Transactions whose topic may not exist yet.
     pub fn new(options: CoordinatorOptions, around: Around) -> Self {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "told under a lock, and once per transactional id at a time"
+        )]
         let (tell, endings) = mpsc::unbounded_channel();
         let config = around.config.clone();
         let make = move || TransactionShard::new(config.clone(), tell.clone());

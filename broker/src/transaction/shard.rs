@@ -120,11 +120,11 @@ impl TransactionShard {
         match state::init(self.ids.get(id), asked, now.wall.0) {
             Ok(Init::Ready(next)) => {
                 let producer = next.producer();
-                self.change(id, next, Ok(Wants::Done(producer)), now)
+                self.change(id, &next, Ok(Wants::Done(producer)), now)
             }
             // Whoever had it is fenced as soon as this is on the disk.
             Ok(Init::Fenced(next)) => {
-                self.change(id, next, Err(Kafka::ConcurrentTransactions), now)
+                self.change(id, &next, Err(Kafka::ConcurrentTransactions), now)
             }
             Ok(Init::NeedsId) => Decided::reply(Ok(Wants::ProducerId)),
             Err(code) => Decided::reply(Err(code)),
@@ -143,7 +143,7 @@ impl TransactionShard {
         let known = self.ids.get(id).ok_or(Kafka::InvalidProducerIdMapping);
         let added = known.and_then(|t| t.added(producer, partitions, version, now.wall.0));
         match added {
-            Ok(Some(next)) => self.change(id, next, Ok(()), now),
+            Ok(Some(next)) => self.change(id, &next, Ok(()), now),
             Ok(None) => Decided::reply(Ok(())),
             Err(code) => Decided::reply(Err(code)),
         }
@@ -160,7 +160,7 @@ impl TransactionShard {
         match known.and_then(|t| Ok((t.producer(), t.end(asked, now.wall.0)?))) {
             Ok((_, End::Prepared(next))) => {
                 let producer = next.producer_when_completed();
-                self.change(id, next, Ok(Wants::Done(producer)), now)
+                self.change(id, &next, Ok(Wants::Done(producer)), now)
             }
             Ok((producer, End::Ended)) => Decided::reply(Ok(Wants::Done(producer))),
             Ok((_, End::NeedsId)) => Decided::reply(Ok(Wants::ProducerId)),
@@ -173,13 +173,13 @@ impl TransactionShard {
         let known = self.ids.get(&ending.id);
         let known = known.filter(|t| t.producer() == ending.producer);
         match known.and_then(|t| t.completed(now.wall.0)) {
-            Some(next) => self.change(&ending.id, next, (), now),
+            Some(next) => self.change(&ending.id, &next, (), now),
             None => Decided::reply(()),
         }
     }
 
     /// Writes down what an id becomes.
-    fn change<R>(&mut self, id: &str, next: Transaction, reply: R, now: Now) -> Decision<R> {
+    fn change<R>(&mut self, id: &str, next: &Transaction, reply: R, now: Now) -> Decision<R> {
         let timeout = Deadline::Timeout(id.to_owned());
         match next.times_out_at() {
             // It is set where the transaction begins, and not put off.
@@ -193,9 +193,9 @@ impl TransactionShard {
         if let Some(known) = self.ids.get_mut(id) {
             known.last_epoch = next.last_epoch;
         }
-        let then = ending_of(id, &next).map(Then);
+        let then = ending_of(id, next).map(Then);
         Decided {
-            records: vec![record::of(id, Some(&next))],
+            records: vec![record::of(id, Some(next))],
             replay: true,
             reply,
             then,
@@ -213,7 +213,7 @@ impl TransactionShard {
                     "a transaction took too long: it is aborted"
                 );
                 let fenced = open.fenced(now.wall.0);
-                self.change(id, fenced, (), now)
+                self.change(id, &fenced, (), now)
             }
             // The wall's clock went back.
             Some(at) => {

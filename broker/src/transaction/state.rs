@@ -489,8 +489,8 @@ mod tests {
 
     fn at(state: State, epoch: i16) -> Transaction {
         Transaction {
-            state,
             epoch,
+            state,
             ..fresh()
         }
     }

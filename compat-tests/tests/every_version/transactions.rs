@@ -14,7 +14,7 @@ use kafka_compat::protocol::{
 use super::{Raw, ask, compact, name, versions};
 
 const ID: &str = "every-version";
-/// INVALID_PRODUCER_ID_MAPPING: nobody has that id.
+/// `INVALID_PRODUCER_ID_MAPPING`: nobody has that id.
 const NOBODY: i16 = 49;
 
 fn id() -> TransactionalId {

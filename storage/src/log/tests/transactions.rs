@@ -16,6 +16,10 @@ use crate::{
 
 const PRODUCERS: i64 = 3;
 
+fn at(producer: i64) -> usize {
+    usize::try_from(producer).unwrap()
+}
+
 /// A producer, as it knows itself.
 #[derive(Clone, Copy, Default)]
 struct Sender {
@@ -83,7 +87,7 @@ fn read_committed(log: &Log) -> Vec<(i64, String)> {
                 a.producer_id == header.producer_id
                     && (a.first_offset.0..a.marker.0).contains(&header.base_offset)
             });
-            !header.is_control() && !(header.is_transactional() && is_aborted)
+            !(header.is_control() || header.is_transactional() && is_aborted)
         })
         .collect();
     records_of(&kept)
@@ -261,8 +265,8 @@ proptest! {
         let config = LogConfig { flush_policy: FlushPolicy::Os, ..small_segments() };
         let mut log = try_open(&disk, config).unwrap().0;
         let mut wrote: Vec<Wrote> = Vec::new();
-        let mut senders = [Sender::default(); PRODUCERS as usize];
-        let mut open = [false; PRODUCERS as usize];
+        let mut senders = [Sender::default(); 3];
+        let mut open = [false; 3];
         let mut value = 0;
         let mut now = NOW_MS;
         // Compaction may have taken all but the last of a key below this.
@@ -271,10 +275,10 @@ proptest! {
             match step {
                 Step::Send { producer, keys } => {
                     let list: Vec<_> = keys.iter().map(|k| { value += 1; (k.to_string(), value.to_string()) }).collect();
-                    let sender = &mut senders[producer as usize];
+                    let sender = &mut senders[at(producer)];
                     let Appended::New { base_offset, .. } = send(&log, producer, keyed_in(producer, *sender, &list)).unwrap() else { panic!() };
-                    sender.sequence += list.len() as i32;
-                    open[producer as usize] = true;
+                    sender.sequence += i32::try_from(list.len()).unwrap();
+                    open[at(producer)] = true;
                     for (i, (key, value)) in (0..).zip(list) {
                         wrote.push(Wrote { offset: base_offset.0 + i, key, value, producer, committed: None });
                     }
@@ -289,8 +293,8 @@ proptest! {
                 Step::Hold => { append(&log, held(header(1, 7), &["h"], &[0], None)); }
                 Step::End { producer, commit } => {
                     let kind = if commit { MarkerKind::Commit } else { MarkerKind::Abort };
-                    end(&log, producer, senders[producer as usize].epoch, kind).unwrap();
-                    open[producer as usize] = false;
+                    end(&log, producer, senders[at(producer)].epoch, kind).unwrap();
+                    open[at(producer)] = false;
                     for w in wrote.iter_mut().filter(|w| w.producer == producer) {
                         w.committed.get_or_insert(commit);
                     }
@@ -326,7 +330,7 @@ proptest! {
                 // The last of a key, and what no pass went over, is there.
                 for w in wrote.iter().filter(is_visible) {
                     if last[w.key.as_str()] == w.offset || w.offset >= compacted_to {
-                        prop_assert!(seen.iter().any(|(at, _)| *at == w.offset), "{} is gone", w.offset);
+                        prop_assert!(seen.iter().any(|(offset, _)| *offset == w.offset), "{} is gone", w.offset);
                     }
                 }
             }

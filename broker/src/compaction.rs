@@ -1,7 +1,14 @@
 //! The cleaner: of the logs whose `cleanup.policy` has compact, the dirtiest is compacted, one after another. Source: Apache
 //! Kafka, `LogCleaner`.
 
-use std::{cell::RefCell, cmp::Ordering, io, sync::Arc, time::Duration};
+use std::{
+    cell::RefCell,
+    cmp::Ordering,
+    collections::HashMap,
+    io,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use kafka_compat::{
@@ -10,7 +17,7 @@ use kafka_compat::{
 };
 use storage::{
     batch::BatchView,
-    log::{Around, Compacted, CompactionRules, Dirt},
+    log::{Around, BYTES_PER_KEY, Compacted, CompactionRules, Dirt},
     units::{DueTime, ScheduleId},
 };
 use tokio::sync::watch;
@@ -19,12 +26,9 @@ use tracing::{error, info};
 use crate::{
     config::LiveConfig,
     pace::{self, Pace},
-    partition::{Partition, Registry},
+    partition::{Partition, PartitionKey, Registry},
     telemetry::Metrics,
 };
-
-/// What a key takes in the cleaner's memory.
-const BYTES_PER_KEY: usize = 56;
 
 /// Settings of the cleaner.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -46,6 +50,37 @@ impl CleanerConfig {
     }
 }
 
+/// A log whose pass failed so often in a row rests for so long at most.
+const LONGEST_REST: Duration = Duration::from_hours(1);
+
+/// Logs whose passes failed: each is left alone for a time that doubles, so that a log that cannot be compacted does not keep the
+/// cleaner from others, or the disk busy. Kafka gives such a log up until it starts again.
+#[derive(Debug, Default)]
+struct Failed(HashMap<PartitionKey, Failure>);
+
+#[derive(Clone, Copy, Debug)]
+struct Failure {
+    in_a_row: u32,
+    rests_until: Instant,
+}
+
+impl Failed {
+    fn failed(&mut self, log: PartitionKey, backoff: Duration, now: Instant) {
+        let failure = self.0.entry(log).or_insert(Failure {
+            in_a_row: 0,
+            rests_until: now,
+        });
+        failure.in_a_row = failure.in_a_row.saturating_add(1);
+        let doubled = 2u32.saturating_pow(failure.in_a_row);
+        failure.rests_until = now + backoff.saturating_mul(doubled).min(LONGEST_REST);
+    }
+
+    fn rests(&self, log: &PartitionKey, now: Instant) -> bool {
+        let failure = self.0.get(log);
+        failure.is_some_and(|failure| now < failure.rests_until)
+    }
+}
+
 /// Compacts until told to stop.
 pub async fn run(
     registry: Arc<Registry>,
@@ -53,15 +88,20 @@ pub async fn run(
     metrics: Arc<Metrics>,
     mut stopped: watch::Receiver<bool>,
 ) {
+    let mut failed = Failed::default();
     loop {
         let settings = config.get().cleaner;
         let mut compacted = false;
         if settings.enabled {
             let (registry, metrics, stop) =
                 (Arc::clone(&registry), Arc::clone(&metrics), stopped.clone());
-            let pass = move || dirtiest(&registry, settings, &metrics, &stop);
+            let mut known = std::mem::take(&mut failed);
+            let pass = move || {
+                let compacted = dirtiest(&registry, settings, &metrics, &mut known, &stop);
+                (compacted, known)
+            };
             match tokio::task::spawn_blocking(pass).await {
-                Ok(done) => compacted = done,
+                Ok(done) => (compacted, failed) = done,
                 Err(error) => error!(%error, "a compaction ended early"),
             }
         }
@@ -83,18 +123,23 @@ fn dirtiest(
     registry: &Registry,
     settings: CleanerConfig,
     metrics: &Metrics,
+    failed: &mut Failed,
     stopped: &watch::Receiver<bool>,
 ) -> bool {
-    let now = registry.now();
+    let (now, started) = (registry.now(), pace::now());
+    let logs = registry.online();
+    failed
+        .0
+        .retain(|key, _| logs.iter().any(|log| log.key == *key));
     let mut dirty: Vec<(Arc<Partition>, CompactionRules, Dirt)> = Vec::new();
     let mut dirtiest: f64 = 0.0;
-    for partition in registry.online() {
+    for partition in logs {
         let Some(rules) = partition.config().compaction else {
             continue;
         };
         let dirt = partition.log().dirt(&rules, now.0);
         dirtiest = dirtiest.max(dirt.ratio());
-        if dirt.is_enough(&rules) {
+        if dirt.is_enough(&rules) && !failed.rests(&partition.key, started) {
             dirty.push((partition, rules, dirt));
         }
     }
@@ -113,8 +158,14 @@ fn dirtiest(
         stopped,
         registry,
     };
-    let started = pace::now();
-    match partition.log().compact(&rules, now.0, &around) {
+    let compacted = partition.log().compact(&rules, now.0, &around);
+    if compacted.is_err() {
+        failed.failed(partition.key, settings.backoff, pace::now());
+    } else {
+        failed.0.remove(&partition.key);
+    }
+    metrics.compactions_fail(failed.0.len());
+    match compacted {
         Ok(Some(compacted)) => {
             let Compacted {
                 bytes_before,
@@ -173,5 +224,36 @@ impl Around for Here<'_> {
 
     fn pace(&self, bytes: usize) -> bool {
         self.pace.borrow_mut().passed(bytes, self.stopped)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn a_log_that_fails_rests_longer_each_time() {
+        let log = PartitionKey {
+            topic: Uuid::from_u128(1),
+            index: 0,
+        };
+        let mut failed = Failed::default();
+        let start = pace::now();
+        let backoff = Duration::from_secs(15);
+        let mut rests = Vec::new();
+        for _ in 0..10 {
+            failed.failed(log, backoff, start);
+            let seconds =
+                (0..=3_600).find(|s| !failed.rests(&log, start + Duration::from_secs(*s)));
+            rests.push(seconds.unwrap());
+        }
+        assert_eq!(
+            rests,
+            [30, 60, 120, 240, 480, 960, 1_920, 3_600, 3_600, 3_600]
+        );
+        let other = PartitionKey { index: 1, ..log };
+        assert!(!failed.rests(&other, start));
     }
 }

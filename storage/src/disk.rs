@@ -136,6 +136,8 @@ impl DiskFile for RealFile {
     }
 
     fn write_all_at(&self, mut slices: &mut [IoSlice<'_>], mut position: u64) -> io::Result<()> {
+        // Nothing to write is not a disk that takes nothing.
+        IoSlice::advance_slices(&mut slices, 0);
         while !slices.is_empty() {
             match rustix::io::pwritev(&self.0, slices, position) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
@@ -169,5 +171,26 @@ impl DiskFile for RealFile {
 
     fn as_std(&self) -> Option<&File> {
         Some(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_written_as_little_as_asked() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = RealDisk
+            .open(&dir.path().join("f"), OpenMode::Create)
+            .unwrap();
+        file.write_all_at(&mut [IoSlice::new(b"")], 3).unwrap();
+        file.write_all_at(&mut [], 3).unwrap();
+        assert_eq!(file.len().unwrap(), 0);
+        let mut some = [b"".as_slice(), b"ab", b"", b"c", b""].map(IoSlice::new);
+        file.write_all_at(&mut some, 1).unwrap();
+        let mut read = [0; 4];
+        file.read_exact_at(&mut read, 0).unwrap();
+        assert_eq!(&read, b"\0abc");
     }
 }

@@ -1,6 +1,6 @@
 //! What is told of compaction.
 
-use prometheus::{Counter, Gauge, IntCounter};
+use prometheus::{Counter, Gauge, IntCounter, IntGauge};
 
 use super::register::Register;
 
@@ -12,6 +12,7 @@ pub(super) struct CompactionMetrics {
     pub(super) bytes_before: IntCounter,
     pub(super) bytes_after: IntCounter,
     pub(super) seconds: Counter,
+    pub(super) failing: IntGauge,
 }
 
 impl CompactionMetrics {
@@ -32,6 +33,10 @@ impl CompactionMetrics {
             )?,
             seconds: r
                 .float_counter("chronos_log_compaction_seconds_total", "What passes took.")?,
+            failing: r.gauge(
+                "chronos_log_compaction_failing_logs",
+                "Logs whose last pass failed: they are as they were, and are tried again.",
+            )?,
         })
     }
 }

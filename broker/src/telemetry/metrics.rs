@@ -302,6 +302,12 @@ impl Metrics {
         self.compaction.seconds.inc_by(took.as_secs_f64());
     }
 
+    /// Of so many logs the last pass failed.
+    pub fn compactions_fail(&self, logs: usize) {
+        let logs = i64::try_from(logs).unwrap_or(i64::MAX);
+        self.compaction.failing.set(logs);
+    }
+
     /// The counters of groups.
     pub fn groups(&self) -> &GroupMetrics {
         &self.groups

@@ -46,7 +46,7 @@ mod tests;
 mod transactions;
 mod unit;
 
-pub use compaction::{Around, Compacted, CompactionRules, Dirt};
+pub use compaction::{Around, BYTES_PER_KEY, Compacted, CompactionRules, Dirt};
 pub use config::{FlushPolicy, LogConfig};
 pub use error::{AppendError, OpenError, ReadError};
 pub use journaling::JournalOptions;

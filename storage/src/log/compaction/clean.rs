@@ -191,20 +191,26 @@ impl Cleaner<'_> {
         let plain = self.around.plain(batch)?;
         let is_last_visible = header.last_offset() + 1 >= self.last_visible.0;
         let horizon = header.delete_horizon_ms();
-        let mut keeps = Vec::new();
-        let mut tombstones = false;
+        let mut found = Vec::new();
         for_each_record(batch, &plain, |record, offset| {
-            let is_tombstone = record.is_tombstone();
-            let is_last = match record.key() {
+            let key = record.key().map(|key| self.keys.hash(key));
+            found.push((key, offset, record.is_tombstone()));
+        })?;
+        self.keys
+            .warm(found.iter().filter_map(|(key, ..)| key.as_ref()));
+        let mut tombstones = false;
+        let stays = found.iter().map(|(key, offset, is_tombstone)| {
+            let is_last = match key {
                 // It could never be found again.
                 None => false,
-                Some(key) => self.keys.last(key).is_none_or(|last| offset >= last),
+                Some(key) => self.keys.last(key).is_none_or(|last| *offset >= last),
             };
-            let is_gone = is_tombstone && horizon.is_some_and(|until| until <= self.now_ms);
-            let stays = offset >= self.map_end || (is_last && !is_gone);
-            tombstones |= stays && is_tombstone;
-            keeps.push(stays);
-        })?;
+            let is_gone = *is_tombstone && horizon.is_some_and(|until| until <= self.now_ms);
+            let stays = *offset >= self.map_end || (is_last && !is_gone);
+            tombstones |= stays && *is_tombstone;
+            stays
+        });
+        let mut keeps: Vec<bool> = stays.collect();
         counts.records_before += keeps.len() as u64;
         if is_last_visible && let Some(last) = keeps.last_mut() {
             *last = true;

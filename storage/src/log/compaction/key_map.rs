@@ -1,51 +1,234 @@
 //! The last offset of each key, by hashes: memory is bounded whatever keys are.
 
-use std::{
-    collections::HashMap,
-    hash::{BuildHasher, RandomState},
-};
+use std::hash::{BuildHasher, RandomState};
+
+use siphasher::sip128::SipHasher13;
 
 use crate::units::Offset;
 
-/// Keys by two hashes of 64 bits, whose seeds nobody knows: that two keys fall together is as likely as with a random 128-bit
-/// number, and nobody can make them.
+/// What a key takes in memory at most: a table is seven tenths full or more.
+pub const BYTES_PER_KEY: usize = 23;
+
+const TABLES: usize = 256;
+/// Of an entry's 128 bits, what the offset takes.
+const OFFSET_BITS: u32 = 40;
+/// A table grows where it is so full, or a search would be long.
+const FULL: (usize, usize) = (4, 5);
+/// Entries of the smallest table.
+const FEWEST: usize = 16;
+const OFFSET_MASK: u128 = (1 << OFFSET_BITS) - 1;
+
+/// Keys by 96 bits of a keyed hash (SipHash-1-3) whose key nobody knows: with five million keys, as many as Kafka's memory of 128
+/// MB has here, two fall together once in 10^15 passes, and nobody can make them.
+///
+/// There are [`TABLES`] tables, which grow one by one and by little. An entry is 88 bits of the hash, of which the low ones say
+/// where it belongs, and the offset from `base` on, plus one: nothing is 0. The hash's other eight bits choose the table.
 #[derive(Debug)]
 pub(super) struct KeyMap {
-    last: HashMap<(u64, u64), i64>,
-    seeds: (RandomState, RandomState),
+    tables: Vec<Table>,
+    /// Entries of a table that grows.
+    moving: Vec<u128>,
+    hasher: SipHasher13,
+    base: Offset,
+    len: usize,
     max: usize,
 }
 
 impl KeyMap {
-    pub(super) fn new(max: usize) -> Self {
+    /// Keys of records from `base` on.
+    pub(super) fn new(base: Offset, max: usize) -> Self {
+        let seed = RandomState::new();
         Self {
-            last: HashMap::new(),
-            seeds: (RandomState::new(), RandomState::new()),
+            tables: (0..TABLES)
+                // Chance gives some tables more keys than others.
+                .map(|_| Table::with_room_for(max / TABLES + max / TABLES / 8))
+                .collect(),
+            moving: Vec::new(),
+            hasher: SipHasher13::new_with_keys(seed.hash_one(0), seed.hash_one(1)),
+            base,
+            len: 0,
             max,
         }
     }
 
-    fn hash(&self, key: &[u8]) -> (u64, u64) {
-        (self.seeds.0.hash_one(key), self.seeds.1.hash_one(key))
+    /// What a key is looked up by.
+    pub(super) fn hash(&self, key: &[u8]) -> KeyHash {
+        let hash = self.hasher.hash(key).as_u128();
+        KeyHash {
+            table: (hash >> 120) as u8,
+            hash: hash << OFFSET_BITS,
+        }
     }
 
-    /// Whether so many more fit. A first batch always does.
-    pub(super) fn has_room_for(&self, keys: i32) -> bool {
+    /// Has what these keys need at hand: memory is waited for once for many of them, where `put` and `last` wait for each.
+    pub(super) fn warm<'a>(&self, keys: impl Iterator<Item = &'a KeyHash>) {
+        let first = |key: &KeyHash| {
+            let entries = &self.tables.get(usize::from(key.table))?.entries;
+            entries.get(Table::place(key.hash, entries.len()))
+        };
+        std::hint::black_box(keys.filter_map(first).fold(0, |all, one| all ^ one));
+    }
+
+    /// Whether so many more fit, up to an offset. A first batch always does.
+    pub(super) fn has_room_for(&self, keys: i32, last: Offset) -> bool {
         let keys = usize::try_from(keys).unwrap_or(0);
-        self.last.is_empty() || self.last.len() + keys <= self.max
+        let fits = self.len == 0 || self.len + keys <= self.max;
+        fits && self.distance(last).is_some()
     }
 
-    pub(super) fn put(&mut self, key: &[u8], offset: Offset) {
-        let hash = self.hash(key);
-        self.last.insert(hash, offset.0);
+    fn distance(&self, offset: Offset) -> Option<u128> {
+        let distance = u128::try_from(offset.0 - self.base.0 + 1).ok()?;
+        (distance <= OFFSET_MASK).then_some(distance)
+    }
+
+    pub(super) fn put(&mut self, key: &KeyHash, offset: Offset) {
+        let Some(distance) = self.distance(offset) else {
+            return;
+        };
+        if let Some(table) = self.tables.get_mut(usize::from(key.table)) {
+            self.len += usize::from(table.put(key.hash, distance, &mut self.moving));
+        }
     }
 
     /// Where a key came last, of those that are in the map.
-    pub(super) fn last(&self, key: &[u8]) -> Option<Offset> {
-        self.last.get(&self.hash(key)).copied().map(Offset)
+    pub(super) fn last(&self, key: &KeyHash) -> Option<Offset> {
+        let distance = self.tables.get(usize::from(key.table))?.get(key.hash)?;
+        let distance = i64::try_from(distance).ok()?;
+        Some(Offset(self.base.0 + distance - 1))
     }
 
     pub(super) fn len(&self) -> usize {
-        self.last.len()
+        self.len
+    }
+}
+
+/// A key's hash.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct KeyHash {
+    table: u8,
+    /// What says in the table that this is the key; the low bits are free for the offset.
+    hash: u128,
+}
+
+/// Entries, each at its place or behind it. All the room it may ever take is set aside, and the system gives it when it is used:
+/// growing moves nothing and frees nothing.
+#[derive(Debug)]
+struct Table {
+    entries: Vec<u128>,
+    len: usize,
+}
+
+impl Table {
+    fn with_room_for(keys: usize) -> Self {
+        Self {
+            entries: Vec::with_capacity(keys.saturating_mul(FULL.1) / FULL.0 + FEWEST),
+            len: 0,
+        }
+    }
+
+    /// Where an entry belongs in a table of `len`.
+    fn place(entry: u128, len: usize) -> usize {
+        #[expect(clippy::cast_possible_truncation, reason = "32 bits above the offset")]
+        let bits = (entry >> OFFSET_BITS) as u32;
+        ((u64::from(bits) * len as u64) >> 32) as usize
+    }
+
+    /// Where a key is, or the free place where it would be.
+    fn find(&self, hash: u128) -> Option<usize> {
+        let start = Self::place(hash, self.entries.len());
+        let is_it = |entry: &u128| *entry == 0 || *entry & !OFFSET_MASK == hash;
+        let (before, from) = self.entries.split_at_checked(start)?;
+        match from.iter().position(is_it) {
+            Some(at) => Some(start + at),
+            None => before.iter().position(is_it),
+        }
+    }
+
+    fn get(&self, hash: u128) -> Option<u128> {
+        let entry = self.entries.get(self.find(hash)?)?;
+        (*entry != 0).then_some(entry & OFFSET_MASK)
+    }
+
+    /// Whether the key is new.
+    fn put(&mut self, hash: u128, distance: u128, moving: &mut Vec<u128>) -> bool {
+        if (self.len + 1) * FULL.1 > self.entries.len() * FULL.0 {
+            self.grow(moving);
+        }
+        let Some(entry) = self.find(hash).and_then(|at| self.entries.get_mut(at)) else {
+            return false;
+        };
+        let is_new = *entry == 0;
+        *entry = hash | distance;
+        self.len += usize::from(is_new);
+        is_new
+    }
+
+    fn grow(&mut self, moving: &mut Vec<u128>) {
+        let len = (self.entries.len() + self.entries.len() / 8).max(FEWEST);
+        moving.clear();
+        moving.extend(self.entries.iter().filter(|entry| **entry != 0));
+        self.entries.clear();
+        self.entries.resize(len, 0);
+        for entry in moving {
+            let free = self.find(*entry & !OFFSET_MASK);
+            if let Some(place) = free.and_then(|at| self.entries.get_mut(at)) {
+                *place = *entry;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn it_is_a_map(puts in proptest::collection::vec((0u16..2_000, 0i64..1 << 39), 0..6_000)) {
+            let mut map = KeyMap::new(Offset(7), 10_000);
+            let mut model = HashMap::new();
+            for (key, offset) in puts {
+                let offset = Offset(7 + offset);
+                map.put(&map.hash(&key.to_be_bytes()), offset);
+                model.insert(key, offset);
+            }
+            prop_assert_eq!(map.len(), model.len());
+            for key in 0u16..2_100 {
+                prop_assert_eq!(map.last(&map.hash(&key.to_be_bytes())), model.get(&key).copied());
+            }
+        }
+    }
+
+    #[test]
+    fn it_is_bounded() {
+        let mut map = KeyMap::new(Offset(100), 10);
+        assert!(map.has_room_for(1_000, Offset(1_100)), "a first batch");
+        for n in 0u8..8 {
+            map.put(&map.hash(&[n]), Offset(100));
+        }
+        assert!(map.has_room_for(2, Offset(200)));
+        assert!(!map.has_room_for(3, Offset(200)));
+        assert!(
+            !map.has_room_for(1, Offset(100 + (1 << OFFSET_BITS))),
+            "too far"
+        );
+    }
+
+    #[test]
+    fn a_key_takes_what_it_says() {
+        let mut map = KeyMap::new(Offset(0), 200_000);
+        for n in 0u32..200_000 {
+            map.put(&map.hash(&n.to_be_bytes()), Offset(0));
+        }
+        let bytes: usize = map.tables.iter().map(|t| t.entries.len() * 16).sum();
+        assert!(
+            bytes <= map.len() * BYTES_PER_KEY,
+            "{} each",
+            bytes / map.len()
+        );
     }
 }

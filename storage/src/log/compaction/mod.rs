@@ -29,6 +29,7 @@ use std::{collections::HashMap, io, sync::Arc};
 
 use bytes::Bytes;
 
+pub use self::key_map::BYTES_PER_KEY;
 pub(super) use self::swap::finish;
 use self::{aborted::Aborted, clean::Cleaner, key_map::KeyMap, state::CleanState};
 use super::{
@@ -60,7 +61,7 @@ pub struct CompactionRules {
     pub index_interval_bytes: u32,
     /// `file.delete.delay.ms`
     pub file_delete_delay_ms: i64,
-    /// Keys that are held in memory at once, 56 bytes each.
+    /// Keys that are held in memory at once, [`BYTES_PER_KEY`] each.
     pub keys_max: usize,
 }
 
@@ -170,7 +171,7 @@ impl Log {
     ) -> Result<Option<Compacted>, ReadError> {
         let closed = self.closed(rules, now_ms);
         let clean_to = CleanState::read(&*self.disk, &self.dir).clean_to;
-        let mut keys = KeyMap::new(rules.keys_max);
+        let mut keys = KeyMap::new(clean_to, rules.keys_max);
         let aborted = Aborted::of(self, closed.last().map_or(Offset(0), |(_, end)| *end));
         let Some(map_end) = map_keys(&closed, clean_to, &mut keys, &aborted, around)? else {
             return Ok(None);
@@ -230,6 +231,7 @@ fn map_keys(
     around: &dyn Around,
 ) -> Result<Option<Offset>, ReadError> {
     let mut map_end = clean_to;
+    let mut found = Vec::new();
     for (segment, end) in closed.iter().filter(|(_, end)| *end > clean_to) {
         let mut scanner = scanner(segment);
         while let Some(unit) = scanner.next_unit() {
@@ -244,15 +246,18 @@ fn map_keys(
                 if has_none || scanner.next_offset() <= clean_to {
                     continue;
                 }
-                if !keys.has_room_for(header.records_count) {
+                if !keys.has_room_for(header.records_count, Offset(header.last_offset())) {
                     return Ok(Some(map_end));
                 }
                 let plain = around.plain(batch)?;
+                found.clear();
                 for_each_record(batch, &plain, |record, offset| {
-                    if let Some(key) = record.key() {
-                        keys.put(key, offset);
-                    }
+                    found.extend(record.key().map(|key| (keys.hash(key), offset)));
                 })?;
+                keys.warm(found.iter().map(|(key, _)| key));
+                for (key, offset) in &found {
+                    keys.put(key, *offset);
+                }
             }
             map_end = map_end.max(scanner.next_offset());
         }

@@ -31,6 +31,7 @@ pub mod metadata;
 pub mod node;
 pub mod pace;
 pub mod partition;
+pub mod re2;
 pub mod schedule;
 pub mod scrub;
 pub mod telemetry;

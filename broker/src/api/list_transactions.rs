@@ -10,10 +10,12 @@ use kafka_compat::protocol::{
     },
     protocol::StrBytes,
 };
-use regex::Regex;
 
 use super::Broker;
-use crate::transaction::{Listed, STATES};
+use crate::{
+    re2,
+    transaction::{Listed, STATES},
+};
 
 /// States that an id has for no longer than a step takes: nothing is ever found in them.
 const PASSING: [&str; 2] = ["PrepareEpochFence", "Dead"];
@@ -34,9 +36,7 @@ fn list(
 ) -> Result<ListTransactionsResponse, Kafka> {
     let pattern = request.transactional_id_pattern.as_deref();
     let pattern = pattern.filter(|pattern| !pattern.is_empty());
-    // All of the id, as Kafka's `matches`.
-    let pattern = pattern.map(|pattern| Regex::new(&format!("^(?:{pattern})$")));
-    let pattern = pattern.transpose();
+    let pattern = pattern.map(re2::whole).transpose();
     let pattern = pattern.map_err(|_| Kafka::InvalidRegularExpression)?;
     let is_known = |name: &StrBytes| {
         STATES.iter().any(|state| state.name() == name.as_str()) || PASSING.contains(&name.as_str())

@@ -24,18 +24,25 @@ use crate::{
 /// What a batch without a producer has.
 const NO_EPOCH: i16 = -1;
 
+/// A partition, and the code of what became of the marker there.
+type Codes = IndexMap<(String, i32), i16>;
+
 pub(super) async fn handle(broker: Arc<Broker>, request: MarkerRequest) -> WriteTxnMarkersResponse {
-    let mut results = Vec::with_capacity(request.markers.len());
+    // Kafka answers by producer: of several markers of one, each partition has the last's code.
+    let mut by_producer: IndexMap<i64, Codes> = IndexMap::new();
     for asked in &request.markers {
         // Without partitions Kafka says nothing of it.
         if asked.topics.iter().any(|(_, indexes)| !indexes.is_empty()) {
-            results.push(one(&broker, asked).await);
+            let codes = one(&broker, asked).await;
+            let known = by_producer.entry(asked.producer_id).or_default();
+            known.extend(codes);
         }
     }
-    WriteTxnMarkersResponse::default().with_markers(results)
+    let markers = by_producer.into_iter().map(told).collect();
+    WriteTxnMarkersResponse::default().with_markers(markers)
 }
 
-async fn one(broker: &Broker, asked: &MarkerAsked) -> WritableTxnMarkerResult {
+async fn one(broker: &Broker, asked: &MarkerAsked) -> Codes {
     let marker = Marker {
         kind: if asked.commit {
             MarkerKind::Commit
@@ -61,18 +68,22 @@ async fn one(broker: &Broker, asked: &MarkerAsked) -> WritableTxnMarkerResult {
     });
     let places: IndexSet<_> = places.collect();
     let is_nobodys = producer.id < 0 || producer.epoch == NO_EPOCH || asked.transaction_version < 0;
-    let codes: Vec<_> = if is_nobodys {
+    if is_nobodys {
         // There is no such batch; Kafka's handler fails where it would make one.
         let code = Kafka::UnknownServerError.code();
-        places.into_iter().map(|place| (place, code)).collect()
-    } else {
-        let places = places.into_iter().collect();
-        let written = markers::write_all(&node, producer, marker, places).await;
-        let told = |(place, result): (_, Result<(), Failed>)| {
-            (place, result.err().map_or(0, |failed| code(&failed)))
-        };
-        written.into_iter().map(told).collect()
-    };
+        return places.into_iter().map(|place| (place, code)).collect();
+    }
+    let places = places.into_iter().collect();
+    let written = markers::write_all(&node, producer, marker, places).await;
+    let codes = written.into_iter().map(|(place, result)| {
+        let code = result.err().map_or(0, |failed| code(&failed));
+        (place, code)
+    });
+    codes.collect()
+}
+
+/// What is said of a producer.
+fn told((producer, codes): (i64, Codes)) -> WritableTxnMarkerResult {
     let mut by_topic: IndexMap<String, Vec<WritableTxnMarkerPartitionResult>> = IndexMap::new();
     for ((topic, index), code) in codes {
         let result = WritableTxnMarkerPartitionResult::default()
@@ -86,7 +97,7 @@ async fn one(broker: &Broker, asked: &MarkerAsked) -> WritableTxnMarkerResult {
             .with_partitions(partitions)
     });
     WritableTxnMarkerResult::default()
-        .with_producer_id(ProducerId(asked.producer_id))
+        .with_producer_id(ProducerId(producer))
         .with_topics(topics.collect())
 }
 

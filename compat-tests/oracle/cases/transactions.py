@@ -129,7 +129,8 @@ def durations(t: Talk) -> None:
 def patterns(t: Talk) -> None:
     """A regular expression of the whole id."""
     one_of_each(t)
-    for pattern in ("", ".*", f"{t.prefix}.old-.*", ".*open", "open", ".*-(open|empty)", f"{t.prefix}.new-open", "nothing-like-it", ".*OPEN"):
+    for pattern in ("", ".*", f"{t.prefix}.old-.*", ".*open", "open", ".*-(open|empty)", f"{t.prefix}.new-open", "nothing-like-it", ".*OPEN",
+                    f"\\Q{t.prefix}.new-open", "\\Q", "\\Q\\E.*open"):
         listed(t, pattern=pattern)
     listed(t, ("Ongoing",), pattern=".*old.*")
 
@@ -138,7 +139,8 @@ def patterns(t: Talk) -> None:
 def patterns_that_are_none(t: Talk) -> None:
     """How they are refused."""
     Txn(t)
-    for pattern in ("(", "[a", "*", "a{2,1}", "(?=x)x", "\\"):
+    for pattern in ("(", "[a", "*", "a{2,1}", "(?=x)x", "\\", "a{1001}", "a{1,1001}", "x**", "a{2}{2}", "(a{100}){11}",
+                    "[\\Qa]"):
         listed(t, pattern=pattern)
     listed(t, ("Nonsense",), pattern="(")
 

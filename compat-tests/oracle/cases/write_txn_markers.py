@@ -124,6 +124,17 @@ def two_markers(t: Talk) -> None:
 
 
 @case(API)
+def two_markers_of_one_producer(t: Talk) -> None:
+    """In two partitions; one of them is wrong, or both are of the same partition."""
+    topic, x = opened(t)
+    x.write(topic, 1)
+    t.ask(writing(marker(x.pid, x.epoch, True, (topic.name, [0])), marker(x.pid, x.epoch, False, (topic.name, [1]))))
+    t.ask(writing(marker(x.pid, x.epoch, True, (topic.name, [0, 9])), marker(x.pid, x.epoch - 1, False, (topic.name, [1, 0]))))
+    after(t, topic)
+    look(t, topic, 1)
+
+
+@case(API)
 def wakes_a_fetch_that_waits(t: Talk) -> None:
     """What was held back is read."""
     topic, x = opened(t)

@@ -1,8 +1,7 @@
 //! Subscriptions with a regular expression: which topics they mean, looked up now and then. Source: Apache Kafka,
 //! `GroupMetadataManager.maybeUpdateRegularExpressions`, `TopicRegexResolver`.
 //!
-//! Kafka takes RE2's language, and so does the package used here, but for details. An expression means the topics whose whole
-//! name it matches. It is resolved after the heartbeat that brought it was answered: the next one tells the assignment.
+//! An expression means the topics whose whole name it matches. It is resolved after the heartbeat that brought it was answered: the next one tells the assignment.
 
 use kafka_compat::protocol::error::ResponseError as Kafka;
 use regex::Regex;
@@ -11,15 +10,10 @@ use super::{
     Around, ConsumerGroup, Deadline, Member, Refused, Timer,
     record::{self, Resolved},
 };
-use crate::{coordinator::KeyValue, metadata::Image};
+use crate::{coordinator::KeyValue, metadata::Image, re2};
 
 /// Expressions are not resolved more often than this, whoever asks.
 const REFRESH_INTERVAL_MS_MIN: i64 = 10_000;
-
-/// RE2 repeats no more often.
-const REPEATS_MAX: u32 = 1_000;
-/// RE2's words for that, and for a range that is none.
-const REPEATS: &str = "invalid repeat count";
 
 /// How the regular expression of a member changed.
 #[derive(Clone, Copy, Debug, Default)]
@@ -132,60 +126,9 @@ fn meant(regex: &str, image: &Image) -> std::collections::BTreeSet<String> {
 
 /// One that matches whole names.
 fn compile(regex: &str) -> Result<Regex, Refused> {
-    // Alone first: what surrounds it must not mend it.
-    let compiled = Regex::new(regex).and_then(|_| Regex::new(&format!(r"\A(?:{regex})\z")));
-    let compiled = match compiled {
-        Ok(_) if repeats_too_often(regex) => Err(REPEATS),
-        compiled => compiled.map_err(|error| in_words_of_re2(&error.to_string())),
-    };
-    compiled.map_err(|error| {
+    re2::whole(regex).map_err(|error| {
         let why =
             format!("SubscribedTopicRegex `{regex}` is not a valid regular expression: {error}.");
         Refused::new(Kafka::InvalidRegularExpression, why)
     })
-}
-
-/// `{n}` or `{n,m}` with a number that RE2 does not count to. What is escaped, or stands in brackets, is no count.
-fn repeats_too_often(regex: &str) -> bool {
-    let mut chars = regex.chars();
-    let mut in_brackets = false;
-    while let Some(c) = chars.next() {
-        match c {
-            '\\' => drop(chars.next()),
-            '[' => in_brackets = true,
-            ']' => in_brackets = false,
-            '{' if !in_brackets => {
-                let counts = chars.as_str().split('}').next().unwrap_or_default();
-                let mut counts = counts.split(',').map(str::parse::<u32>);
-                if counts.any(|count| count.is_ok_and(|count| count > REPEATS_MAX)) {
-                    return true;
-                }
-            }
-            _ => {}
-        }
-    }
-    false
-}
-
-fn in_words_of_re2(error: &str) -> &'static str {
-    const WORDS: [(&str, &str); 10] = [
-        ("unclosed character class", "missing closing ]"),
-        ("unclosed group", "missing closing )"),
-        ("unopened group", "regexp/syntax: internal error"),
-        ("capture group name", "invalid named capture"),
-        (
-            "repetition operator missing expression",
-            "missing argument to repetition operator",
-        ),
-        (
-            "incomplete escape sequence",
-            "trailing backslash at end of expression",
-        ),
-        ("escape sequence", "invalid escape sequence"),
-        ("backreferences", "invalid escape sequence"),
-        ("character class range", "invalid character class range"),
-        ("repetition count range", REPEATS),
-    ];
-    let found = WORDS.iter().find(|(ours, _)| error.contains(ours));
-    found.map_or("invalid or unsupported Perl syntax", |(_, re2)| re2)
 }

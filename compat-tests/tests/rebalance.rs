@@ -34,7 +34,9 @@ fn holds(protocol: &str) {
     let broker = Broker::start(&[
         "group.initial.rebalance.delay.ms=0",
         "group.min.session.timeout.ms=1000",
+        "group.consumer.min.heartbeat.interval.ms=500",
         "group.consumer.heartbeat.interval.ms=500",
+        "group.consumer.min.session.timeout.ms=3000",
         "group.consumer.session.timeout.ms=3000",
     ])
     .unwrap();

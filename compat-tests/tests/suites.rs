@@ -13,6 +13,7 @@ fn passes(client: &str) {
     let broker = Broker::start(&[
         "group.initial.rebalance.delay.ms=0",
         // Often enough that a rebalance is noticed at once.
+        "group.consumer.min.heartbeat.interval.ms=500",
         "group.consumer.heartbeat.interval.ms=500",
     ])
     .unwrap();

@@ -32,7 +32,7 @@ use kafka_compat::{
 };
 use storage::{
     batch::BatchHeader,
-    log::{AppendError, Guard},
+    log::{AppendError, FirstBatch, Guard},
     units::TopicId,
 };
 use tokio::time::{Instant, timeout_at};
@@ -199,6 +199,7 @@ async fn take_part(
 ) -> Parts {
     let Transaction { id, producer } = transaction;
     let support = Support::of(version, ABORTABLE, ADDED);
+    let now_ms = broker.clock.wall().0;
     let mut guards = HashMap::new();
     let mut places = Vec::new();
     for data in &request.topic_data {
@@ -207,15 +208,19 @@ async fn take_part(
         };
         for p in &data.partition_data {
             let header = p.records.as_ref().and_then(|r| BatchHeader::parse(r).ok());
-            if header.and_then(|header| producer_of(&header)).is_none() {
+            let Some(header) = header.filter(|header| producer_of(header).is_some()) else {
                 continue;
-            }
+            };
             let Ok(partition) = lookup::partition(broker, topic, p.index, -1) else {
                 continue;
             };
-            let log = partition.log();
-            let guard = log.guard(producer.id, producer.epoch, support == Support::Added);
-            if let Some(guard) = guard {
+            let first = FirstBatch {
+                producer_id: producer.id,
+                epoch: producer.epoch,
+                sequence: header.base_sequence,
+                epoch_per_transaction: support == Support::Added,
+            };
+            if let Some(guard) = partition.log().guard(&first, now_ms) {
                 guards.insert((topic.name.clone(), p.index), (partition, guard));
                 places.push((topic.name.clone(), p.index));
             }
@@ -230,10 +235,9 @@ async fn take_part(
         let Some((partition, guard)) = guards.remove(&place) else {
             continue;
         };
-        let part = takes_part.map(|()| guard).map_err(|code| {
-            partition.log().unguard(producer.id);
-            refused(code, support)
-        });
+        let part = takes_part
+            .map(|()| guard)
+            .map_err(|code| refused(code, support));
         parts.insert((partition.key.topic, place.1), part);
     }
     parts

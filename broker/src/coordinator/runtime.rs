@@ -15,7 +15,7 @@ use scheduler::Clock;
 use storage::{
     batch::{BatchHeader, BatchView, HEADER_LEN},
     control::{Marker, MarkerKind},
-    log::{AppendError, Chunk, Guard, Origin, ReadUpTo, Unit},
+    log::{AppendError, Chunk, FirstBatch, Guard, Origin, ReadUpTo, Unit},
     units::{Offset, TimestampMs, TopicId},
 };
 use thiserror::Error;
@@ -316,8 +316,15 @@ impl<S: Shard> Coordinator<S> {
         epoch_per_transaction: bool,
     ) -> Result<Option<Guard>, CoordinatorError> {
         let place = self.place(index)?;
-        let log = place.partition.log();
-        Ok(log.guard(producer.id, producer.epoch, epoch_per_transaction))
+        let first = FirstBatch {
+            producer_id: producer.id,
+            epoch: producer.epoch,
+            // A coordinator's batches have none.
+            sequence: -1,
+            epoch_per_transaction,
+        };
+        let now = self.options.clock.wall();
+        Ok(place.partition.log().guard(&first, now.0))
     }
 
     /// Ends a producer's transaction in a partition. Returns that, and the log end that is to be committed.

@@ -778,8 +778,7 @@ async fn every_version_of_every_api_is_answered_whole() {
         + of_configs(&broker)
         + of_the_cluster(&broker)
         + of_groups(&broker, topic_id)
-        + transactions::of_transactions(&broker)
-        + transactions::of_consumer_groups(&broker);
+        + transactions::of_transactions(&broker);
     let all: i16 = api_table::APIS
         .iter()
         .map(|api| api.max - api.min + 1)

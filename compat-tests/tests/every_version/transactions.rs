@@ -1,10 +1,9 @@
-//! Transactions, and consumer groups of KIP-848.
+//! Transactions.
 
 use compat_tests::cluster::Broker;
 use kafka_compat::protocol::{
     messages::{
         add_partitions_to_txn_request::{AddPartitionsToTxnTopic, AddPartitionsToTxnTransaction},
-        consumer_group_heartbeat_request::ConsumerGroupHeartbeatRequest,
         txn_offset_commit_request::{TxnOffsetCommitRequestPartition, TxnOffsetCommitRequestTopic},
         *,
     },
@@ -138,42 +137,6 @@ fn of_operators(broker: &Broker) -> i16 {
             answer.unknown_state_filters.len(),
             1,
             "ListTransactions {v}"
-        );
-        asked += 1;
-    }
-    asked
-}
-
-pub(super) fn of_consumer_groups(broker: &Broker) -> i16 {
-    let mut asked = 0;
-    for v in versions(ApiKey::ConsumerGroupHeartbeat) {
-        let body = ConsumerGroupHeartbeatRequest::default()
-            .with_group_id(GroupId(text("consumers")))
-            .with_member_id(text("m"))
-            .with_rebalance_timeout_ms(10_000)
-            .with_subscribed_topic_names(Some(vec![name()]))
-            .with_topic_partitions(Some(Vec::new()));
-        let answer: ConsumerGroupHeartbeatResponse =
-            ask(broker, ApiKey::ConsumerGroupHeartbeat, v, &body);
-        assert_eq!(answer.error_code, 0, "ConsumerGroupHeartbeat {v}");
-        let assigned = answer.assignment.unwrap().topic_partitions;
-        assert_eq!(assigned.first().unwrap().partitions, [0]);
-        let leaves = body.with_member_epoch(-1);
-        let answer: ConsumerGroupHeartbeatResponse =
-            ask(broker, ApiKey::ConsumerGroupHeartbeat, v, &leaves);
-        assert_eq!((answer.error_code, answer.member_epoch), (0, -1));
-        asked += 1;
-    }
-    for v in versions(ApiKey::ConsumerGroupDescribe) {
-        let body = ConsumerGroupDescribeRequest::default()
-            .with_group_ids(vec![GroupId(text("consumers"))]);
-        let answer: ConsumerGroupDescribeResponse =
-            ask(broker, ApiKey::ConsumerGroupDescribe, v, &body);
-        let group = answer.groups.first().unwrap();
-        assert_eq!(
-            group.group_state.as_str(),
-            "Empty",
-            "ConsumerGroupDescribe {v}"
         );
         asked += 1;
     }

@@ -24,7 +24,7 @@ use super::{
     room,
     segment::{SEGMENT_HEADER_LEN, Segment},
     syncer::Syncer,
-    transactions::{Began, Guard},
+    transactions::{Began, FirstBatch, Guard},
     unit::{Appended, Origin, Unit},
 };
 use crate::{
@@ -350,24 +350,12 @@ impl Log {
 
     /// What a producer's first batch of a transaction takes along, once its coordinator knows of the transaction; asked for
     /// before the coordinator is. `None` where one of that epoch is open here.
-    pub fn guard(
-        &self,
-        producer_id: i64,
-        epoch: i16,
-        epoch_per_transaction: bool,
-    ) -> Option<Guard> {
+    pub fn guard(&self, batch: &FirstBatch, now_ms: i64) -> Option<Guard> {
         let producers = &mut self.writer.lock().producers;
-        if producers.is_open(producer_id, epoch) {
+        if producers.is_open(batch.producer_id, batch.epoch) {
             return None;
         }
-        let transactions = &mut producers.transactions;
-        Some(transactions.guard(producer_id, epoch_per_transaction))
-    }
-
-    /// The coordinator does not know of the transaction.
-    pub fn unguard(&self, producer_id: i64) {
-        let mut writer = self.writer.lock();
-        writer.producers.transactions.unguard(producer_id);
+        Some(producers.transactions.guard(batch, now_ms))
     }
 
     /// Why nothing is acked any more.

@@ -62,5 +62,5 @@ pub(crate) use segment::file_name as segment_file_name;
 pub use segment::{SEGMENT_HEADER_LEN, SegmentHeader};
 pub use stored_hold::{HoldReadError, StoredHold};
 pub use syncer::{OnSync, Synced, Syncer, SyncerOptions};
-pub use transactions::{AbortedTransaction, Guard};
+pub use transactions::{AbortedTransaction, FirstBatch, Guard};
 pub use unit::{Appended, Frame, Origin, Unit};

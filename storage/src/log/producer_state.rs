@@ -127,6 +127,16 @@ impl Producers {
         };
         if matches!(verdict, Verdict::Append) {
             self.transactions.judge(header, origin)?;
+            let lowest = self.transactions.lowest_sequence(id);
+            if let (Some(expected), Origin::Client { .. }) = (lowest, origin)
+                && header.base_sequence > expected
+            {
+                return Err(AppendError::OutOfOrderSequence {
+                    producer_id: id,
+                    sequence: header.base_sequence,
+                    expected,
+                });
+            }
         }
         Ok(verdict)
     }
@@ -271,6 +281,7 @@ impl Producers {
         self.by_id.retain(|id, p| {
             now_ms.saturating_sub(p.last_ms) < after_ms || transactions.start_of(*id).is_some()
         });
+        self.transactions.expire(now_ms, after_ms);
     }
 
     /// Whether every batch it remembers lies below `end`.

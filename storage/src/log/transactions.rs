@@ -72,6 +72,31 @@ pub struct Guard {
     pub epoch_per_transaction: bool,
 }
 
+/// A batch that would be a producer's first of a transaction in a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FirstBatch {
+    /// Whose.
+    pub producer_id: i64,
+    /// In what epoch.
+    pub epoch: i16,
+    /// Its sequence; -1 of a coordinator's.
+    pub sequence: i32,
+    /// Each transaction of the producer has an epoch of its own.
+    pub epoch_per_transaction: bool,
+}
+
+/// A producer that somebody is asked to vouch for, until it writes or its transaction ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Guarded {
+    token: u64,
+    epoch: i16,
+    /// The least of those that it came with. A later one does not go before, or the earlier one would be out of order for ever:
+    /// clients send several batches at a time, and repeat those for which the coordinator had no time. Source: Apache Kafka,
+    /// `VerificationStateEntry`.
+    lowest_sequence: i32,
+    asked_ms: i64,
+}
+
 /// All of a log.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Transactions {
@@ -83,7 +108,7 @@ pub(super) struct Transactions {
     ending: Vec<(Offset, Began)>,
     /// Producers whose transaction somebody vouches for.
     #[serde(skip)]
-    guards: HashMap<i64, u64>,
+    guards: HashMap<i64, Guarded>,
     #[serde(skip)]
     tokens: u64,
 }
@@ -95,18 +120,37 @@ impl Transactions {
     }
 
     /// What somebody who asks the coordinator takes with him.
-    pub(super) fn guard(&mut self, producer_id: i64, epoch_per_transaction: bool) -> Guard {
+    pub(super) fn guard(&mut self, batch: &FirstBatch, now_ms: i64) -> Guard {
         self.tokens += 1;
-        let token = *self.guards.entry(producer_id).or_insert(self.tokens);
+        let new = Guarded {
+            token: self.tokens,
+            epoch: batch.epoch,
+            lowest_sequence: batch.sequence,
+            asked_ms: now_ms,
+        };
+        let guarded = self.guards.entry(batch.producer_id).or_insert(new);
+        if batch.epoch > guarded.epoch {
+            (guarded.epoch, guarded.lowest_sequence) = (batch.epoch, batch.sequence);
+        } else if batch.epoch == guarded.epoch {
+            guarded.lowest_sequence = guarded.lowest_sequence.min(batch.sequence);
+        }
+        guarded.asked_ms = now_ms;
         Guard {
-            token,
-            epoch_per_transaction,
+            token: guarded.token,
+            epoch_per_transaction: batch.epoch_per_transaction,
         }
     }
 
-    /// The coordinator does not know of it.
-    pub(super) fn unguard(&mut self, producer_id: i64) {
-        self.guards.remove(&producer_id);
+    /// The least sequence of those that a producer came with and did not write.
+    pub(super) fn lowest_sequence(&self, producer_id: i64) -> Option<i32> {
+        let guarded = self.guards.get(&producer_id);
+        guarded.map(|guarded| guarded.lowest_sequence)
+    }
+
+    /// Forgets those of whom nothing was heard for `after_ms`.
+    pub(super) fn expire(&mut self, now_ms: i64, after_ms: i64) {
+        self.guards
+            .retain(|_, guarded| now_ms.saturating_sub(guarded.asked_ms) < after_ms);
     }
 
     /// Whether a batch may be appended as far as its transaction goes.
@@ -115,7 +159,8 @@ impl Transactions {
         let is_open = self.by_producer.contains_key(&id);
         let is_vouched = || {
             let guard = origin.guard();
-            guard.is_some_and(|guard| self.guards.get(&id) == Some(&guard.token))
+            let guarded = self.guards.get(&id);
+            guard.is_some_and(|guard| guarded.is_some_and(|known| known.token == guard.token))
         };
         let fits = match (is_open, header.is_transactional()) {
             (true, transactional) => transactional,

@@ -9,7 +9,7 @@ use storage::{
     batch::{ATTR_TRANSACTIONAL, BatchHeader, build_batch},
     control::{Marker, MarkerKind},
     disk::{Disk, crash::CrashDisk},
-    log::{Chunk, Log, LogOptions, ReadUpTo, Syncer, SyncerOptions},
+    log::{Chunk, FirstBatch, Log, LogOptions, ReadUpTo, Syncer, SyncerOptions},
     record::Record,
     units::{LeaderEpoch, Offset, TimestampMs, TopicId},
 };
@@ -233,7 +233,13 @@ impl World {
         let checked = records::check_produce(Some(build_batch(header, &body)), &rules)
             .map_err(|refusal| refusal.message)?;
         let appended = {
-            let guard = self.partition.log().guard(producer_id, 0, false);
+            let first = FirstBatch {
+                producer_id,
+                epoch: 0,
+                sequence: header.base_sequence,
+                epoch_per_transaction: false,
+            };
+            let guard = self.partition.log().guard(&first, now.0);
             self.partition.append(accept::accept(checked), guard, now)
         };
         self.fire.watch(&self.partition);

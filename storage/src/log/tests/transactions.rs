@@ -11,7 +11,7 @@ use super::{
 use crate::{
     batch::ATTR_TRANSACTIONAL,
     control::{Marker, MarkerKind},
-    log::{AppendError, Origin},
+    log::{AppendError, FirstBatch, Origin},
 };
 
 const PRODUCERS: i64 = 3;
@@ -66,9 +66,19 @@ fn end(log: &Log, producer_id: i64, epoch: i16, kind: MarkerKind) -> Result<Appe
     log.append_as(unit, EPOCH, NOW_MS, Origin::Marker(marker))
 }
 
+fn first(producer_id: i64, epoch: i16, sequence: i32) -> FirstBatch {
+    FirstBatch {
+        producer_id,
+        epoch,
+        sequence,
+        epoch_per_transaction: false,
+    }
+}
+
 fn send(log: &Log, producer_id: i64, unit: Unit) -> Result<Appended, AppendError> {
-    let epoch = unit.frames[0].header.producer_epoch;
-    let guard = log.guard(producer_id, epoch, false);
+    let header = unit.frames[0].header;
+    let asked = first(producer_id, header.producer_epoch, header.base_sequence);
+    let guard = log.guard(&asked, NOW_MS);
     log.append_as(unit, EPOCH, NOW_MS, Origin::Client { guard })
 }
 
@@ -100,13 +110,13 @@ fn a_batch_of_a_transaction_needs_somebody_who_vouches_for_it() {
     let refused = log.append(unit(), EPOCH, NOW_MS);
     assert!(matches!(refused, Err(AppendError::InvalidTxnState { .. })));
     // A marker that comes between the coordinator's word and the append takes the word back.
-    let guard = log.guard(1, 0, false);
+    let guard = log.guard(&first(1, 0, 0), NOW_MS);
     end(&log, 1, 0, MarkerKind::Abort).unwrap();
     let late = log.append_as(unit(), EPOCH, NOW_MS, Origin::Client { guard });
     assert!(matches!(late, Err(AppendError::InvalidTxnState { .. })));
     send(&log, 1, unit()).unwrap();
     // Open now: no more is asked, and nothing outside of it is taken.
-    assert_eq!(log.guard(1, 0, false), None);
+    assert_eq!(log.guard(&first(1, 0, 0), NOW_MS), None);
     let mut outside = idempotent(1, 1, &["x"]);
     outside.frames[0].header.attributes = 0;
     let refused = log.append(outside, EPOCH, NOW_MS);
@@ -159,12 +169,47 @@ fn a_late_marker_touches_no_later_transaction() {
     let mut later = unit(0);
     later.frames[0].header.producer_id = 9;
     later.frames[0].header.base_sequence = 5;
-    let guard = log.guard(9, 0, true);
+    let begins = FirstBatch {
+        epoch_per_transaction: true,
+        ..first(9, 0, 5)
+    };
+    let guard = log.guard(&begins, NOW_MS);
     let refused = log.append_as(later, EPOCH, NOW_MS, Origin::Client { guard });
     assert!(matches!(
         refused,
         Err(AppendError::OutOfOrderSequence { expected: 0, .. })
     ));
+}
+
+/// The coordinator had no time for the first of two batches that were on their way together: the second does not take its place,
+/// also of a producer that the log does not know.
+#[test]
+fn a_later_batch_does_not_go_before_an_earlier_one() {
+    let log = open(&empty_disk());
+    let unit = |sequence| {
+        let sender = Sender { epoch: 0, sequence };
+        keyed_in(1, sender, &[("k".into(), "v".into())])
+    };
+    assert!(log.guard(&first(1, 0, 0), NOW_MS).is_some());
+    let refused = send(&log, 1, unit(1));
+    assert!(matches!(
+        refused,
+        Err(AppendError::OutOfOrderSequence { expected: 0, .. })
+    ));
+    assert_eq!(log.offsets().log_end, Offset(0), "nothing is written");
+    send(&log, 1, unit(0)).unwrap();
+    send(&log, 1, unit(1)).unwrap();
+    // What the end of a transaction leaves behind is no bound for the next one.
+    end(&log, 1, 0, MarkerKind::Commit).unwrap();
+    send(&log, 1, unit(2)).unwrap();
+    // Nor is what was asked for in an epoch before.
+    end(&log, 1, 0, MarkerKind::Commit).unwrap();
+    assert!(log.guard(&first(1, 0, 3), NOW_MS).is_some());
+    let renewed = Sender {
+        epoch: 1,
+        sequence: 0,
+    };
+    send(&log, 1, keyed_in(1, renewed, &[("k".into(), "v".into())])).unwrap();
 }
 
 #[test]

@@ -133,6 +133,7 @@ class Driver(confluent.Driver):
     name = "kcat"
     cannot = {"timestamp", "binary header", "cluster id"}
     own = {}
+    by_consumer_protocol = {}  # librdkafka 2.0.2 does not know it
     lacks = {
         "log append time": "kcat sets no timestamps, so the broker's would not stand out",
         "offset for a time": "kcat sets no timestamps",

@@ -21,7 +21,8 @@ fn java() -> PathBuf {
     cache.join("chronosdb/clients/java")
 }
 
-fn holds(protocol: &str) {
+/// What the program said; `None` without Java.
+fn run(protocol: &str, seconds: &str, more: &[&str]) -> Option<(bool, String)> {
     let java = java();
     if !java.join(".done").exists() {
         assert!(
@@ -29,7 +30,7 @@ fn holds(protocol: &str) {
             "the Java suite is not there: see scripts/clients.sh"
         );
         println!("skipped: the Java suite is not there");
-        return;
+        return None;
     }
     let broker = Broker::start(&[
         "group.initial.rebalance.delay.ms=0",
@@ -44,18 +45,33 @@ fn holds(protocol: &str) {
         .arg("-cp")
         .arg(format!("{0}/classes:{0}/deps/*", java.display()))
         .args(["Rebalance", &broker.kafka, protocol])
-        .arg(setting("CHRONOS_REBALANCE_SECONDS", "30"))
-        .arg(setting("CHRONOS_SEED", "1"))
+        .args([seconds, &setting("CHRONOS_SEED", "1")])
+        .args(more)
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
     println!("{said}");
-    assert!(
-        output.status.success() && said.contains(" 0 violations"),
+    let all = format!(
         "{said}\n{}\n{}",
         String::from_utf8_lossy(&output.stderr),
         broker.log()
     );
+    Some((output.status.success(), all))
+}
+
+fn holds(protocol: &str) {
+    let seconds = setting("CHRONOS_REBALANCE_SECONDS", "30");
+    if let Some((success, said)) = run(protocol, &seconds, &[]) {
+        assert!(success && said.contains(" 0 violations"), "{said}");
+    }
+}
+
+/// The checks themselves: a member reads again what was committed.
+#[test]
+fn a_member_that_goes_back_is_noticed() {
+    if let Some((success, said)) = run("eager", "5", &["spoiled"]) {
+        assert!(!success && said.contains("was committed"), "{said}");
+    }
 }
 
 #[test]

@@ -15,6 +15,7 @@ fn passes(client: &str) {
         // Often enough that a rebalance is noticed at once.
         "group.consumer.min.heartbeat.interval.ms=500",
         "group.consumer.heartbeat.interval.ms=500",
+        "log.cleaner.backoff.ms=100",
     ])
     .unwrap();
     let output = Command::new("python3")

@@ -50,7 +50,7 @@ func main() {
 }
 
 func chosen(client, only string) []scenario {
-	common := slices.Concat(produceScenarios(), fetchScenarios(), offsetScenarios(), adminScenarios(), groupScenarios(),
+	common := slices.Concat(produceScenarios(), fetchScenarios(), compactedScenarios(), offsetScenarios(), adminScenarios(), groupScenarios(),
 		transactionScenarios())
 	switch only {
 	case "common":

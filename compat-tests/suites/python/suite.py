@@ -10,6 +10,7 @@ import time
 
 import admin
 import commits
+import compacted
 import fetch
 import fired
 import groups
@@ -19,7 +20,7 @@ import transactions
 from checks import check
 
 GROUPS = groups.SCENARIOS | commits.SCENARIOS
-COMMON = produce.SCENARIOS | fetch.SCENARIOS | offsets.SCENARIOS | admin.SCENARIOS | GROUPS | transactions.SCENARIOS
+COMMON = produce.SCENARIOS | fetch.SCENARIOS | compacted.SCENARIOS | offsets.SCENARIOS | admin.SCENARIOS | GROUPS | transactions.SCENARIOS
 # No scenario begins after this: a broker that answers nothing must not cost each its patience.
 LIMIT_S = 240
 

@@ -85,6 +85,10 @@ pub struct FirstBatch {
     pub epoch_per_transaction: bool,
 }
 
+/// More producers than this do not begin in one log within [`CROWDED_MS`]; those who make ids up do not take the memory.
+const GUARDS_MAX: usize = 10_000;
+const CROWDED_MS: i64 = 60_000;
+
 /// A producer that somebody is asked to vouch for, until it writes or its transaction ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Guarded {
@@ -121,6 +125,12 @@ impl Transactions {
 
     /// What somebody who asks the coordinator takes with him.
     pub(super) fn guard(&mut self, batch: &FirstBatch, now_ms: i64) -> Guard {
+        if self.guards.len() >= GUARDS_MAX && !self.guards.contains_key(&batch.producer_id) {
+            self.expire(now_ms, CROWDED_MS);
+            if self.guards.len() >= GUARDS_MAX {
+                self.guards.clear();
+            }
+        }
         self.tokens += 1;
         let new = Guarded {
             token: self.tokens,
@@ -145,6 +155,11 @@ impl Transactions {
     pub(super) fn lowest_sequence(&self, producer_id: i64) -> Option<i32> {
         let guarded = self.guards.get(&producer_id);
         guarded.map(|guarded| guarded.lowest_sequence)
+    }
+
+    #[cfg(test)]
+    pub(super) fn guards(&self) -> usize {
+        self.guards.len()
     }
 
     /// Forgets those of whom nothing was heard for `after_ms`.

@@ -6,14 +6,16 @@ use siphasher::sip128::SipHasher13;
 
 use crate::units::Offset;
 
-/// What a key takes in memory at most: a table is seven tenths full or more.
-pub const BYTES_PER_KEY: usize = 23;
+/// What a key takes in memory at most: a table is three quarters full or more.
+pub const BYTES_PER_KEY: usize = 21;
 
 const TABLES: usize = 256;
 /// Of an entry's 128 bits, what the offset takes.
 const OFFSET_BITS: u32 = 40;
 /// A table grows where it is so full, or a search would be long.
-const FULL: (usize, usize) = (4, 5);
+const FULL: (usize, usize) = (5, 6);
+/// By what share of itself.
+const GROWTH: usize = 16;
 /// Entries of the smallest table.
 const FEWEST: usize = 16;
 const OFFSET_MASK: u128 = (1 << OFFSET_BITS) - 1;
@@ -120,8 +122,9 @@ struct Table {
 
 impl Table {
     fn with_room_for(keys: usize) -> Self {
+        let entries = keys.saturating_mul(FULL.1) / FULL.0;
         Self {
-            entries: Vec::with_capacity(keys.saturating_mul(FULL.1) / FULL.0 + FEWEST),
+            entries: Vec::with_capacity(entries + entries / GROWTH + FEWEST),
             len: 0,
         }
     }
@@ -164,7 +167,7 @@ impl Table {
     }
 
     fn grow(&mut self, moving: &mut Vec<u128>) {
-        let len = (self.entries.len() + self.entries.len() / 8).max(FEWEST);
+        let len = (self.entries.len() + self.entries.len() / GROWTH).max(FEWEST);
         moving.clear();
         moving.extend(self.entries.iter().filter(|entry| **entry != 0));
         self.entries.clear();

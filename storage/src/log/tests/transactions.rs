@@ -213,6 +213,18 @@ fn a_later_batch_does_not_go_before_an_earlier_one() {
 }
 
 #[test]
+fn ids_that_are_made_up_take_no_memory_for_ever() {
+    let log = open(&empty_disk());
+    for id in 0..30_000 {
+        assert!(log.guard(&first(id, 0, 0), NOW_MS).is_some());
+    }
+    let guards = log.writer.lock().producers.transactions.guards();
+    assert!(guards <= 10_000, "{guards}");
+    let unit = keyed_in(7, Sender::default(), &[("k".into(), "v".into())]);
+    send(&log, 7, unit).unwrap();
+}
+
+#[test]
 fn an_end_counts_when_its_marker_is_committed() {
     let disk = empty_disk();
     let (log, _) = try_open(&disk, LogConfig::default()).unwrap();

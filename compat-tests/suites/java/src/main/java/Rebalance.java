@@ -10,6 +10,7 @@ import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.ExecutionException;
+import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicLongArray;
 import java.util.stream.Stream;
@@ -32,9 +33,11 @@ import org.apache.kafka.common.serialization.StringDeserializer;
 import org.apache.kafka.common.serialization.StringSerializer;
 
 /**
- * Members of one group that join, leave and die while records are written: `Rebalance BOOTSTRAP eager|cooperative|consumer SECONDS SEED`.
+ * Members of one group that join, leave and die while records are written: `Rebalance BOOTSTRAP eager|cooperative|consumer SECONDS SEED
+ * [spoiled]`.
  * What a member has committed is processed by nobody again, nothing is processed by two members of the same generation, no committed
- * offset goes back, and in the end every record was processed. Exit 1 where that does not hold.
+ * offset goes back, and in the end every record was processed. Exit 1 where that does not hold: where it is `spoiled`, a member goes back
+ * once, which has to be noticed.
  */
 public final class Rebalance {
     private static final int PARTITIONS = 12;
@@ -78,6 +81,7 @@ public final class Rebalance {
     private final AtomicInteger duplicatesByDeath = new AtomicInteger();
     private final AtomicInteger duplicatesUncommitted = new AtomicInteger();
     private final AtomicInteger refusedCommits = new AtomicInteger();
+    private final AtomicBoolean spoils = new AtomicBoolean();
     private volatile boolean writing = true;
     private volatile boolean watching = true;
 
@@ -92,13 +96,15 @@ public final class Rebalance {
     }
 
     public static void main(String[] args) throws Exception {
-        if (args.length != 4 || !List.of("eager", "cooperative", "consumer").contains(args[1])) {
-            System.err.println("Rebalance BOOTSTRAP eager|cooperative|consumer SECONDS SEED");
+        boolean spoils = args.length == 5 && args[4].equals("spoiled");
+        if (args.length != 4 && !spoils || !List.of("eager", "cooperative", "consumer").contains(args[1])) {
+            System.err.println("Rebalance BOOTSTRAP eager|cooperative|consumer SECONDS SEED [spoiled]");
             System.exit(2);
         }
         Duration length = Duration.ofSeconds(Long.parseLong(args[2]));
-        boolean holds = new Rebalance(args[0], args[1], length, Long.parseLong(args[3])).holds(args[3]);
-        System.exit(holds ? 0 : 1);
+        Rebalance rebalance = new Rebalance(args[0], args[1], length, Long.parseLong(args[3]));
+        rebalance.spoils.set(spoils);
+        System.exit(rebalance.holds(args[3]) ? 0 : 1);
     }
 
     private boolean holds(String seed) throws Exception {
@@ -314,7 +320,19 @@ public final class Rebalance {
             }
         }
 
+        /** Reads again what was committed, once. */
+        private void spoil() {
+            for (TopicPartition at : consumer.assignment()) {
+                if (acknowledged.get(at.partition()) > 0 && spoils.compareAndSet(true, false)) {
+                    consumer.seek(at, 0);
+                }
+            }
+        }
+
         private void step() {
+            if (spoils.get()) {
+                spoil();
+            }
             var records = consumer.poll(Duration.ofMillis(100));
             int generation = consumer.groupMetadata().generationId();
             for (ConsumerRecord<String, String> record : records) {

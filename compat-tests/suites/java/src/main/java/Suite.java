@@ -20,7 +20,7 @@ public final class Suite {
         String only = args.length > 1 ? args[1] : "";
         Map<String, Scenario> groups = merged(Groups.scenarios(), Commits.scenarios());
         Map<String, Scenario> common = merged(
-                Produce.scenarios(), Fetch.scenarios(), Offsets.scenarios(), Administer.scenarios(), groups,
+                Produce.scenarios(), Fetch.scenarios(), Compacted.scenarios(), Offsets.scenarios(), Administer.scenarios(), groups,
                 Transactions.scenarios());
         Map<String, Scenario> own = merged(Held.scenarios(), Commits.held(), Transactions.own());
         Map<String, Scenario> newer = ConsumerProtocol.scenarios();

@@ -2,7 +2,7 @@
 
 use std::{io, sync::Arc};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use crate::{
     batch::{BatchHeader, BatchView, HEADER_LEN},
@@ -13,6 +13,8 @@ use crate::{
 
 /// Bytes read ahead.
 const READ_BYTES: usize = 1 << 20;
+/// Reading a head alone is worth a call of its own where so much lies behind it.
+const FAR_BYTES: usize = 16 << 10;
 
 /// A unit that was found whole.
 #[derive(Debug)]
@@ -43,6 +45,8 @@ pub struct Scanner {
     window: Bytes,
     window_at: u64,
     stopped: Stopped,
+    /// What was skipped last was large: of what follows, the head alone is read first.
+    skips_far: bool,
 }
 
 /// More of what stopped a scan.
@@ -68,6 +72,7 @@ impl Scanner {
             window: Bytes::new(),
             window_at: 0,
             stopped: Stopped::default(),
+            skips_far: false,
         }
     }
 
@@ -92,6 +97,40 @@ impl Scanner {
             return None;
         }
         Some(self.read_unit())
+    }
+
+    /// What the next unit's first frame says of itself, which its checksum was not asked about.
+    pub(super) fn peek(&mut self) -> Option<Result<BatchHeader, ScanStop>> {
+        (self.position < self.end).then(|| self.read_head())
+    }
+
+    fn read_head(&mut self) -> Result<BatchHeader, ScanStop> {
+        let at = self.position;
+        let head = if self.skips_far && !self.is_in_window(at, HEADER_LEN) {
+            let mut head = [0; HEADER_LEN];
+            self.check_end(at, HEADER_LEN)?;
+            let read = self.file.read_exact_at(&mut head, at);
+            read.map_err(ScanStop::Io)?;
+            BatchHeader::parse(&head)
+        } else {
+            BatchHeader::parse(&self.bytes(at, HEADER_LEN)?)
+        };
+        head.map_err(|e| ScanStop::Bad(e.to_string()))
+    }
+
+    /// Goes on behind a unit of one frame, of which nothing but this head was read.
+    pub(super) fn skip(&mut self, head: &BatchHeader) -> Result<(), ScanStop> {
+        self.check_end(self.position, head.total_len())?;
+        if head.base_offset != self.expected.0 || head.last_offset_delta < 0 {
+            return Err(self.misplaced(format!(
+                "offset {} where {} follows",
+                head.base_offset, self.expected
+            )));
+        }
+        self.skips_far = head.total_len() >= FAR_BYTES;
+        self.position += head.total_len() as u64;
+        self.expected = Offset(head.last_offset() + 1);
+        Ok(())
     }
 
     fn read_unit(&mut self) -> Result<ScanItem, ScanStop> {
@@ -155,19 +194,29 @@ impl Scanner {
         Ok(batch)
     }
 
-    fn bytes(&mut self, at: u64, len: usize) -> Result<Bytes, ScanStop> {
+    fn check_end(&self, at: u64, len: usize) -> Result<(), ScanStop> {
         if at + len as u64 > self.end {
             return Err(ScanStop::Bad("a batch is cut off".into()));
         }
-        let inside =
-            at >= self.window_at && at + len as u64 <= self.window_at + self.window.len() as u64;
-        if !inside {
+        Ok(())
+    }
+
+    fn is_in_window(&self, at: u64, len: usize) -> bool {
+        at >= self.window_at && at + len as u64 <= self.window_at + self.window.len() as u64
+    }
+
+    fn bytes(&mut self, at: u64, len: usize) -> Result<Bytes, ScanStop> {
+        self.check_end(at, len)?;
+        if !self.is_in_window(at, len) {
             let ahead = usize::try_from(self.end - at).unwrap_or(usize::MAX);
-            let mut buf = vec![0; len.max(READ_BYTES).min(ahead)];
+            // What was read before is mostly done with: its memory is used again, and need not be cleared.
+            let window = std::mem::take(&mut self.window);
+            let mut buf = window.try_into_mut().unwrap_or_else(|_| BytesMut::new());
+            buf.resize(len.max(READ_BYTES).min(ahead), 0);
             self.file
                 .read_exact_at(&mut buf, at)
                 .map_err(ScanStop::Io)?;
-            self.window = buf.into();
+            self.window = buf.freeze();
             self.window_at = at;
         }
         let from = usize::try_from(at - self.window_at).unwrap_or(usize::MAX);

@@ -9,8 +9,8 @@ use std::{
 use parking_lot::RwLock;
 
 use super::{
-    Around, Closed, Compacted, CompactionRules, KeyMap, aborted::Aborted, for_each_record, scanner,
-    unreadable,
+    Around, Closed, Compacted, CompactionRules, KeyMap, aborted::Aborted, for_each_record,
+    key_map::Places, scanner, unreadable,
 };
 use crate::{
     batch::{
@@ -38,6 +38,10 @@ const WRITE_BYTES: usize = 1 << 20;
 /// By what is judged what stays.
 pub(super) struct Cleaner<'a> {
     pub(super) keys: &'a KeyMap,
+    /// Where in the map's offsets last records are.
+    pub(super) places: &'a Places,
+    /// The map's offsets begin here.
+    pub(super) clean_to: Offset,
     pub(super) aborted: &'a Aborted,
     /// Producers of whose transaction something was there since its last marker; whether held records were.
     pub(super) open: HashMap<i64, bool>,
@@ -59,6 +63,20 @@ enum Left {
 }
 
 impl Cleaner<'_> {
+    /// Whether nothing of a unit stays, by its head alone: a plain batch of the map's offsets none of which is a key's last. The
+    /// unit was read, and its checksum asked, when the map was made.
+    fn goes_unread(&self, head: &BatchHeader) -> bool {
+        let (first, last) = (Offset(head.base_offset), Offset(head.last_offset()));
+        let is_plain = !head.is_hidden() && !head.is_control() && !head.is_fire();
+        is_plain
+            && !head.is_transactional()
+            && first >= self.clean_to
+            && last < self.map_end
+            && last.0 + 1 < self.last_visible.0
+            && !self.goes_on(head)
+            && self.places.has_none(first, last)
+    }
+
     /// What is left of a unit, in frames; all of it, or what follows the last, may be a hole.
     fn unit(&mut self, unit: &ScanItem, out: &mut Output<'_>) -> Result<(), ReadError> {
         let Some(first) = unit.frames.first() else {
@@ -434,7 +452,19 @@ impl Log {
                 return Ok(None);
             }
             let mut scanner = scanner(segment);
-            while let Some(unit) = scanner.next_unit() {
+            while let Some(head) = scanner.peek() {
+                let head = head.map_err(|stop| unreadable(segment, &scanner, stop))?;
+                if cleaner.goes_unread(&head) {
+                    let skipped = scanner.skip(&head);
+                    skipped.map_err(|stop| unreadable(segment, &scanner, stop))?;
+                    out.compacted.bytes_before += head.total_len() as u64;
+                    out.compacted.records_before += u64::try_from(head.records_count).unwrap_or(0);
+                    out.hole(head.base_offset, head.last_offset());
+                    continue;
+                }
+                let Some(unit) = scanner.next_unit() else {
+                    break;
+                };
                 let unit = unit.map_err(|stop| unreadable(segment, &scanner, stop))?;
                 out.compacted.bytes_before += unit
                     .frames

@@ -18,6 +18,9 @@ const FULL: (usize, usize) = (5, 6);
 const GROWTH: usize = 16;
 /// Entries of the smallest table.
 const FEWEST: usize = 16;
+/// A place is of 64 offsets at least, and there are so many at most: a megabyte.
+const PLACE_OFFSETS_SHIFT: u32 = 6;
+const PLACES_MAX: u64 = 1 << 23;
 const OFFSET_MASK: u128 = (1 << OFFSET_BITS) - 1;
 
 /// Keys by 96 bits of a keyed hash (SipHash-1-3) whose key nobody knows: with five million keys, as many as Kafka's memory of 128
@@ -101,6 +104,59 @@ impl KeyMap {
 
     pub(super) fn len(&self) -> usize {
         self.len
+    }
+
+    /// Where last records are, up to `end`.
+    pub(super) fn places(&self, end: Offset) -> Places {
+        let span = u64::try_from(end.0 - self.base.0).unwrap_or(0) + 1;
+        let mut shift = PLACE_OFFSETS_SHIFT;
+        while span >> shift >= PLACES_MAX {
+            shift += 1;
+        }
+        let words = usize::try_from((span >> shift) / 64 + 1).unwrap_or(0);
+        let mut places = Places {
+            base: self.base,
+            shift,
+            bits: vec![0; words],
+        };
+        for entry in self.tables.iter().flat_map(|table| &table.entries) {
+            if let Some(distance) = (entry & OFFSET_MASK).checked_sub(1) {
+                places.mark(u64::try_from(distance).unwrap_or(u64::MAX));
+            }
+        }
+        places
+    }
+}
+
+/// Which neighbouring offsets the last record of a key lies among: a batch that has none goes unread.
+#[derive(Debug)]
+pub(super) struct Places {
+    base: Offset,
+    /// An offset's place is its distance from the base without so many bits.
+    shift: u32,
+    bits: Vec<u64>,
+}
+
+impl Places {
+    fn mark(&mut self, distance: u64) {
+        let place = distance >> self.shift;
+        let word = usize::try_from(place / 64).ok();
+        if let Some(word) = word.and_then(|word| self.bits.get_mut(word)) {
+            *word |= 1 << (place % 64);
+        }
+    }
+
+    /// Whether none of these is a key's last: offsets from the base to the end.
+    pub(super) fn has_none(&self, first: Offset, last: Offset) -> bool {
+        let place = |offset: Offset| u64::try_from(offset.0 - self.base.0).map(|d| d >> self.shift);
+        let (Ok(first), Ok(last)) = (place(first), place(last)) else {
+            return false;
+        };
+        (first..=last).all(|place| {
+            let word = usize::try_from(place / 64).ok();
+            let word = word.and_then(|word| self.bits.get(word));
+            word.is_some_and(|word| word >> (place % 64) & 1 == 0)
+        })
     }
 }
 
@@ -203,6 +259,9 @@ mod tests {
             for key in 0u16..2_100 {
                 prop_assert_eq!(map.last(&map.hash(&key.to_be_bytes())), model.get(&key).copied());
             }
+            let end = Offset(7 + (1 << 39));
+            let places = map.places(end);
+            prop_assert!(model.values().all(|offset| !places.has_none(*offset, *offset)));
         }
     }
 
@@ -219,6 +278,20 @@ mod tests {
             !map.has_room_for(1, Offset(100 + (1 << OFFSET_BITS))),
             "too far"
         );
+    }
+
+    #[test]
+    fn what_has_no_last_record_is_told() {
+        let mut map = KeyMap::new(Offset(1_000), 10);
+        for offset in [1_000, 2_000, 2_001, 90_000] {
+            map.put(&map.hash(&i64::to_be_bytes(offset)), Offset(offset));
+        }
+        let places = map.places(Offset(100_000));
+        let none = |first, last| places.has_none(Offset(first), Offset(last));
+        assert!(none(1_100, 1_900) && none(2_100, 89_000) && none(90_100, 100_000));
+        assert!(!none(1_000, 1_000) && !none(1_100, 2_000) && !none(2_001, 2_500));
+        assert!(!none(999, 999), "before the base it does not know");
+        assert!(!none(1_100, 1 << 40), "nor behind the end");
     }
 
     #[test]

@@ -189,8 +189,11 @@ impl Log {
         };
         let producers = self.writer.lock().producers.clone();
         let last_visible = self.offsets().visible_end;
+        let places = keys.places(map_end);
         let mut cleaner = Cleaner {
             keys: &keys,
+            places: &places,
+            clean_to,
             aborted: &aborted,
             open: HashMap::new(),
             map_end,

@@ -5,7 +5,10 @@ use std::path::PathBuf;
 use prost::Message;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let files = ["chronos/admin/v1/schedule.proto"];
+    let files = [
+        "chronos/admin/v1/replay.proto",
+        "chronos/admin/v1/schedule.proto",
+    ];
     let set = protox::compile(files, ["."])?;
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
     std::fs::write(out.join("descriptors.bin"), set.encode_to_vec())?;

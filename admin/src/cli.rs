@@ -3,7 +3,7 @@
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
-    commands::{BenchCommand, GroupCommand, ScheduleCommand, TxnCommand},
+    commands::{BenchCommand, GroupCommand, ReplayArgs, ScheduleCommand, TxnCommand},
     output::Format,
 };
 
@@ -54,6 +54,8 @@ pub enum Command {
     /// List and describe transactions; find and abort those that hang
     #[command(subcommand)]
     Txn(TxnCommand),
+    /// Read records once more, by time or by offset, without a group
+    Replay(ReplayArgs),
     /// List, cancel and move held records
     #[command(subcommand)]
     Schedule(ScheduleCommand),

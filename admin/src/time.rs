@@ -72,6 +72,23 @@ pub fn spoken(ms: i64) -> String {
     shown.join(" ")
 }
 
+/// A message's time in milliseconds; 0 where it is absent.
+pub fn millis(at: Option<&prost_types::Timestamp>) -> i64 {
+    at.map_or(0, |at| {
+        at.seconds
+            .saturating_mul(1_000)
+            .saturating_add(i64::from(at.nanos / 1_000_000))
+    })
+}
+
+/// Milliseconds as messages have them.
+pub fn timestamp(ms: i64) -> prost_types::Timestamp {
+    prost_types::Timestamp {
+        seconds: ms.div_euclid(1_000),
+        nanos: i32::try_from(ms.rem_euclid(1_000) * 1_000_000).unwrap_or(0),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

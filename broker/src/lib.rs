@@ -32,6 +32,7 @@ pub mod node;
 pub mod pace;
 pub mod partition;
 pub mod re2;
+pub mod replay;
 pub mod schedule;
 pub mod scrub;
 pub mod telemetry;

@@ -5,6 +5,7 @@ mod consume;
 mod demo;
 mod group;
 mod produce;
+mod replay;
 mod schedule;
 mod topic;
 mod txn;
@@ -19,6 +20,7 @@ pub use bench::{
 };
 
 pub use group::{GroupCommand, SeekArgs, Target as SeekTarget};
+pub use replay::ReplayArgs;
 pub use schedule::{Filter as ScheduleFilter, Place as SchedulePlace, ScheduleCommand};
 pub use txn::{AbortArgs, TxnCommand};
 
@@ -34,6 +36,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Bench(command) => bench::run(bootstrap, format, command).await,
         Command::Group(command) => group::run(bootstrap, format, command).await,
         Command::Txn(command) => txn::run(bootstrap, format, command).await,
+        Command::Replay(args) => replay::run(&cli.admin, format, args).await,
         Command::Schedule(command) => schedule::run(&cli.admin, format, command).await,
         Command::Wal { args } => wal::run(format, &args),
         Command::Demo { topic } => demo::run(bootstrap, format, &topic).await,

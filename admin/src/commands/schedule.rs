@@ -16,7 +16,7 @@ use tonic::{Status, transport::Channel};
 use crate::{
     cli::key_value,
     output::{self, Format},
-    time::{self, moment, span, spoken},
+    time::{self, millis, moment, span, spoken, timestamp},
 };
 
 const CONNECT: Duration = Duration::from_secs(5);
@@ -655,21 +655,6 @@ fn relative(ms: i64) -> String {
     let left = ms.saturating_sub(time::now_ms());
     let shown = spoken(left.saturating_abs());
     if left < 0 { format!("-{shown}") } else { shown }
-}
-
-fn millis(at: Option<&prost_types::Timestamp>) -> i64 {
-    at.map_or(0, |at| {
-        at.seconds
-            .saturating_mul(1_000)
-            .saturating_add(i64::from(at.nanos / 1_000_000))
-    })
-}
-
-fn timestamp(ms: i64) -> prost_types::Timestamp {
-    prost_types::Timestamp {
-        seconds: ms.div_euclid(1_000),
-        nanos: i32::try_from(ms.rem_euclid(1_000) * 1_000_000).unwrap_or(0),
-    }
 }
 
 /// As it is where people can read it, else in hex.

@@ -1,13 +1,18 @@
 //! The gRPC API (`proto/`): services, health, reflection.
 
 mod errors;
+mod moments;
 mod names;
 mod page_token;
+mod places;
+mod replay;
 mod schedule;
 
 use std::{sync::Arc, time::Duration};
 
-use proto::admin::v1::schedule_service_server::ScheduleServiceServer;
+use proto::admin::v1::{
+    replay_service_server::ReplayServiceServer, schedule_service_server::ScheduleServiceServer,
+};
 use tokio::{net::TcpListener, sync::watch};
 use tonic::{service::Routes, transport::Server};
 
@@ -33,11 +38,19 @@ pub async fn serve(
     mut stopped: watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
     let (health, health_service) = tonic_health::server::health_reporter();
+    let replay = replay::Service::new(Arc::clone(&broker), stopped.clone());
+    let replay = ReplayServiceServer::new(replay)
+        .max_decoding_message_size(REQUEST_BYTES_MAX)
+        // One record may be as large as a batch may be.
+        .max_encoding_message_size(usize::MAX);
     let schedule = ScheduleServiceServer::new(schedule::Service::new(broker, stopped.clone()))
         .max_decoding_message_size(REQUEST_BYTES_MAX)
         .max_encoding_message_size(ANSWER_BYTES_MAX);
     health
         .set_serving::<ScheduleServiceServer<schedule::Service>>()
+        .await;
+    health
+        .set_serving::<ReplayServiceServer<replay::Service>>()
         .await;
     let reflection = || {
         tonic_reflection::server::Builder::configure()
@@ -47,6 +60,7 @@ pub async fn serve(
     let routes = Routes::new(health_service)
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?)
+        .add_service(replay)
         .add_service(schedule);
     let mut cut = stopped.clone();
     let drained = async move {
@@ -57,6 +71,9 @@ pub async fn serve(
             .await;
         health
             .set_not_serving::<ScheduleServiceServer<schedule::Service>>()
+            .await;
+        health
+            .set_not_serving::<ReplayServiceServer<replay::Service>>()
             .await;
     };
     // A stream that the client keeps open (a health watch) has no end of its own.

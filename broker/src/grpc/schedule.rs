@@ -13,12 +13,14 @@ use tonic::{Code, Request, Response, Status};
 
 use super::{
     errors::{self, invalid, of_control, status},
+    moments::{self, timestamp},
     names::{parse_scheduled_message, scheduled_message},
     page_token::Position,
+    places,
 };
 use crate::{
     api::Broker,
-    partition::{Partition, PartitionKey, Slot},
+    partition::Partition,
     schedule::control::{self, Asked, Change, ControlError, Held, HeldRecord, Loader, Outcome},
 };
 
@@ -62,47 +64,8 @@ impl Service {
         self.broker.clock.wall()
     }
 
-    /// The topic's partitions, all or some.
-    fn partitions(&self, topic: &str, only: &[i32]) -> Result<Vec<Arc<Partition>>, Status> {
-        let image = self.broker.metadata.image();
-        let Some(found) = image.topics.get(topic) else {
-            let why = format!("there is no topic '{topic}'");
-            return Err(status(Code::NotFound, "TOPIC_NOT_FOUND", why));
-        };
-        let count = i32::try_from(found.partitions.len()).unwrap_or(i32::MAX);
-        let mut wanted = if only.is_empty() {
-            (0..count).collect()
-        } else {
-            only.to_vec()
-        };
-        wanted.sort_unstable();
-        wanted.dedup();
-        let open = |index: i32| {
-            let key = PartitionKey {
-                topic: found.id,
-                index,
-            };
-            match self.broker.registry.get(key) {
-                Some(Slot::Online(partition)) => Ok(partition),
-                Some(Slot::Offline { why, .. }) => {
-                    let why = format!("{topic}-{index}: {why}");
-                    Err(status(Code::Unavailable, "PARTITION_OFFLINE", why))
-                }
-                None if (0..count).contains(&index) => {
-                    let why = format!("{topic}-{index} is being opened");
-                    Err(errors::again_soon("PARTITION_OFFLINE", why))
-                }
-                None => {
-                    let why = format!("topic '{topic}' has no partition {index}");
-                    Err(status(Code::NotFound, "TOPIC_NOT_FOUND", why))
-                }
-            }
-        };
-        wanted.into_iter().map(open).collect()
-    }
-
     fn partition(&self, topic: &str, index: i32) -> Result<Arc<Partition>, Status> {
-        let found = self.partitions(topic, &[index])?;
+        let found = places::partitions(&self.broker, topic, &[index])?;
         found.into_iter().next().ok_or_else(|| {
             let why = format!("there is no partition {topic}-{index}");
             status(Code::NotFound, "TOPIC_NOT_FOUND", why)
@@ -116,7 +79,7 @@ impl Service {
             let offline = i32::try_from(offline).unwrap_or(i32::MAX);
             Ok((self.broker.registry.online(), offline))
         } else {
-            Ok((self.partitions(topic, &[])?, 0))
+            Ok((places::partitions(&self.broker, topic, &[])?, 0))
         }
     }
 
@@ -191,7 +154,7 @@ impl Filter {
             at.as_ref().map(|at| due_of(field, at)).transpose()
         };
         Ok(Self {
-            partitions: service.partitions(&filter.topic, &filter.partitions)?,
+            partitions: places::partitions(&service.broker, &filter.topic, &filter.partitions)?,
             after: time("filter.deliver_after", &filter.deliver_after)?.unwrap_or(DueTime(0)),
             before: time("filter.deliver_before", &filter.deliver_before)?
                 .unwrap_or(DueTime(i64::MAX)),
@@ -626,22 +589,6 @@ fn checked_id(request_id: &str) -> Result<&[u8], Status> {
     Ok(request_id.as_bytes())
 }
 
-fn timestamp(ms: i64) -> Timestamp {
-    Timestamp {
-        seconds: ms.div_euclid(1_000),
-        nanos: i32::try_from(ms.rem_euclid(1_000) * 1_000_000).unwrap_or(0),
-    }
-}
-
-/// In milliseconds, rounded up: never early.
 fn due_of(field: &str, at: &Timestamp) -> Result<DueTime, Status> {
-    let nanos = u32::try_from(at.nanos).ok().filter(|n| *n < 1_000_000_000);
-    let nanos = nanos.ok_or_else(|| invalid(field, "its nanos are not in 0 to 999,999,999"))?;
-    let ms = at
-        .seconds
-        .checked_mul(1_000)
-        .and_then(|ms| ms.checked_add(i64::from(nanos.div_ceil(1_000_000))));
-    let ms = ms.filter(|ms| *ms >= 0);
-    ms.map(DueTime)
-        .ok_or_else(|| invalid(field, "it is out of range"))
+    moments::ms_of(field, at).map(DueTime)
 }

@@ -249,6 +249,18 @@ impl Log {
         Ok(None)
     }
 
+    /// One past the last segment that has a timestamp before this one: no visible record with such a timestamp lies behind it.
+    pub fn end_before_time(&self, timestamp: i64) -> Offset {
+        let segments = self.segments_from(Offset(0));
+        let mut newest_first = segments.iter().rev();
+        newest_first
+            .find_map(|segment| {
+                let index = segment.index.read();
+                (index.min_timestamp < timestamp).then_some(index.next_offset)
+            })
+            .unwrap_or(Offset(0))
+    }
+
     /// The first visible batch that has the largest timestamp of all.
     pub fn max_timestamp(&self) -> Result<Option<BatchView>, ReadError> {
         let committed = self.committed();

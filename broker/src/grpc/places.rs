@@ -1,0 +1,54 @@
+//! Partitions that messages name.
+
+use std::sync::Arc;
+
+use tonic::{Code, Status};
+
+use super::errors::{self, status};
+use crate::{
+    api::Broker,
+    partition::{Partition, PartitionKey, Slot},
+};
+
+/// The topic's partitions, all or some, in order.
+pub(super) fn partitions(
+    broker: &Broker,
+    topic: &str,
+    only: &[i32],
+) -> Result<Vec<Arc<Partition>>, Status> {
+    let image = broker.metadata.image();
+    let Some(found) = image.topics.get(topic) else {
+        let why = format!("there is no topic '{topic}'");
+        return Err(status(Code::NotFound, "TOPIC_NOT_FOUND", why));
+    };
+    let count = i32::try_from(found.partitions.len()).unwrap_or(i32::MAX);
+    let mut wanted = if only.is_empty() {
+        (0..count).collect()
+    } else {
+        only.to_vec()
+    };
+    wanted.sort_unstable();
+    wanted.dedup();
+    let open = |index: i32| {
+        let key = PartitionKey {
+            topic: found.id,
+            index,
+        };
+        match broker.registry.get(key) {
+            Some(Slot::Online(partition)) => Ok(partition),
+            Some(Slot::Offline { why, .. }) => {
+                let why = format!("{topic}-{index}: {why}");
+                Err(status(Code::Unavailable, "PARTITION_OFFLINE", why))
+            }
+            None if (0..count).contains(&index) => {
+                let why = format!("{topic}-{index} is being opened");
+                Err(errors::again_soon("PARTITION_OFFLINE", why))
+            }
+            None => {
+                let why = format!("topic '{topic}' has no partition {index}");
+                Err(status(Code::NotFound, "TOPIC_NOT_FOUND", why))
+            }
+        }
+    };
+    wanted.into_iter().map(open).collect()
+}

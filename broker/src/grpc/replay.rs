@@ -1,0 +1,312 @@
+//! `ReplayService`: records of a range once more. What comes next is decided in [`crate::replay`]; here it is waited for.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use futures::{FutureExt, Stream};
+use prost::Message;
+use prost_types::Timestamp;
+use proto::admin::v1::{self as pb, replay_service_server::ReplayService};
+use storage::{
+    log::{Offsets, ReadError},
+    units::Offset,
+};
+use tokio::{sync::watch, time::timeout};
+use tonic::{Code, Request, Response, Status};
+
+use super::{
+    errors::{self, invalid, status},
+    moments, places,
+};
+use crate::{
+    api::Broker,
+    pace,
+    partition::Partition,
+    replay::{Plan, Replay, ReplayError, Replayed, Span, Stop, Wanted},
+};
+
+/// A client that hears nothing for longer cannot tell a filter that fits nothing from a connection that is gone.
+const HEARTBEAT: Duration = Duration::from_secs(5);
+
+/// The service.
+#[derive(Clone, Debug)]
+pub(super) struct Service {
+    broker: Arc<Broker>,
+    stopped: watch::Receiver<bool>,
+}
+
+impl Service {
+    pub(super) fn new(broker: Arc<Broker>, stopped: watch::Receiver<bool>) -> Self {
+        Self { broker, stopped }
+    }
+
+    async fn begin(&self, request: pb::StreamReplayRequest) -> Result<Streaming, Status> {
+        if request.topic.is_empty() {
+            return Err(invalid("topic", "it is missing"));
+        }
+        let speed = request.speed;
+        if !speed.is_finite() || speed < 0.0 {
+            return Err(invalid("speed", "it is no number of times"));
+        }
+        let plan = plan(&request)?;
+        let partitions = places::partitions(&self.broker, &request.topic, &request.partitions)?;
+        let spans = spans(&request, &partitions)?;
+        let logs = partitions.iter().map(|p| p.log().watch()).collect();
+        let token = request.resume_token.clone();
+        let unresumed = pb::StreamReplayRequest {
+            resume_token: String::new(),
+            ..request
+        };
+        let request = unresumed.encode_to_vec();
+        let replay = {
+            let request = request.clone();
+            blocking(move || {
+                if token.is_empty() {
+                    Replay::begin(partitions.into_iter().zip(spans).collect(), plan)
+                } else {
+                    Replay::resume(partitions, plan, &token, &request)
+                }
+            })
+        };
+        Ok(Streaming {
+            replay: Some(replay.await?),
+            request,
+            speed: (speed > 0.0).then_some(speed),
+            since: None,
+            answered: pace::now(),
+            logs,
+            service: self.clone(),
+        })
+    }
+}
+
+fn plan(request: &pb::StreamReplayRequest) -> Result<Plan, Status> {
+    let range = request.range.clone().unwrap_or_default();
+    let time = |field: &str, at: &Option<Timestamp>| {
+        let at = at.as_ref();
+        at.map(|at| moments::ms_of(field, at)).transpose()
+    };
+    let start_ms = time("range.start_time", &range.start_time)?;
+    let end_ms = time("range.end_time", &range.end_time)?;
+    if let (Some(start), Some(end)) = (start_ms, end_ms)
+        && start > end
+    {
+        return Err(invalid("range.end_time", "it is before the start"));
+    }
+    let filter = request.filter.clone().unwrap_or_default();
+    let limit = u64::try_from(request.limit).map_err(|_| invalid("limit", "it is negative"))?;
+    let header = filter.header.map(|h| (h.key, h.value.map(Into::into)));
+    let order = pb::ReplayOrder::try_from(request.order);
+    let order = order.map_err(|_| invalid("order", "there is no such order"))?;
+    Ok(Plan {
+        wanted: Wanted {
+            start_ms,
+            end_ms,
+            key: filter.key.map(Into::into),
+            header,
+            message_id: filter.message_id,
+        },
+        merged: order == pb::ReplayOrder::MergedByTime || request.speed > 0.0,
+        limit: (limit > 0).then_some(limit),
+        waits: request.wait,
+    })
+}
+
+/// The offsets that were asked for of each partition.
+fn spans(
+    request: &pb::StreamReplayRequest,
+    partitions: &[Arc<Partition>],
+) -> Result<Vec<Option<Span>>, Status> {
+    let mut spans = vec![None; partitions.len()];
+    for asked in request.range.iter().flat_map(|range| &range.offsets) {
+        let at = partitions
+            .iter()
+            .position(|p| p.key.index == asked.partition);
+        let span = at.and_then(|at| spans.get_mut(at)).ok_or_else(|| {
+            let why = format!("partition {} is not replayed", asked.partition);
+            invalid("range.offsets", why)
+        })?;
+        let end = asked.end_offset.map(Offset);
+        let start = Offset(asked.start_offset);
+        if span.is_some() || end.is_some_and(|end| end < start) {
+            let why = format!("those of partition {} are no range", asked.partition);
+            return Err(invalid("range.offsets", why));
+        }
+        *span = Some(Span { start, end });
+    }
+    Ok(spans)
+}
+
+/// A stream under way.
+struct Streaming {
+    /// `None` while it is read on, and at the end.
+    replay: Option<Replay>,
+    request: Vec<u8>,
+    speed: Option<f64>,
+    /// The first record's time, and when it was sent: what comes later is sent by that.
+    since: Option<(i64, Instant)>,
+    answered: Instant,
+    /// The partitions' offsets, whose changes are heard of.
+    logs: Vec<watch::Receiver<Offsets>>,
+    service: Service,
+}
+
+impl Streaming {
+    /// The next answer; `None` at the end, or when the node stops.
+    async fn next(&mut self) -> Option<Result<pb::StreamReplayResponse, Status>> {
+        loop {
+            let mut replay = self.replay.take()?;
+            let (horizon, now) = (self.horizon(), self.service.broker.clock.wall());
+            let taken = blocking(move || {
+                let taken = replay.take(horizon, now)?;
+                Ok((replay, taken))
+            });
+            let (replay, (records, stop)) = match taken.await {
+                Ok(taken) => taken,
+                Err(error) => return Some(Err(error)),
+            };
+            let replay = self.replay.insert(replay);
+            let is_over = stop == Stop::Completed;
+            let is_time = !records.is_empty() || self.answered.elapsed() >= HEARTBEAT;
+            if is_over || is_time {
+                self.answered = pace::now();
+                let answer = pb::StreamReplayResponse {
+                    records: records.into_iter().map(message).collect(),
+                    resume_token: replay.token(&self.request),
+                    completed: is_over,
+                    streamed: i64::try_from(replay.streamed()).unwrap_or(i64::MAX),
+                };
+                if is_over {
+                    self.replay = None;
+                }
+                return Some(Ok(answer));
+            }
+            let patience = match stop {
+                Stop::Busy | Stop::Completed => continue,
+                Stop::CaughtUp => None,
+                Stop::NotBefore(first) if self.since.is_none() => {
+                    self.since = Some((first, pace::now()));
+                    continue;
+                }
+                Stop::NotBefore(timestamp) => Some(self.until(timestamp)),
+            };
+            self.rest(patience).await?;
+        }
+    }
+
+    /// The latest timestamp whose time has come; `None` for all.
+    fn horizon(&self) -> Option<i64> {
+        let speed = self.speed?;
+        let Some((first, sent)) = self.since else {
+            // Only looks at the first one: it is sent at once, and the others by it.
+            return Some(i64::MIN);
+        };
+        let passed = Duration::try_from_secs_f64(sent.elapsed().as_secs_f64() * speed);
+        let passed = i64::try_from(passed.unwrap_or(Duration::MAX).as_millis());
+        Some(first.saturating_add(passed.unwrap_or(i64::MAX)))
+    }
+
+    fn until(&self, timestamp: i64) -> Duration {
+        let (Some(speed), Some((first, sent))) = (self.speed, self.since) else {
+            return Duration::ZERO;
+        };
+        let ahead = u64::try_from(timestamp.saturating_sub(first)).unwrap_or(0);
+        let due = Duration::try_from_secs_f64(Duration::from_millis(ahead).as_secs_f64() / speed);
+        due.unwrap_or(Duration::MAX).saturating_sub(sent.elapsed())
+    }
+
+    /// Until the span has passed, or, without one, more is written; not beyond the next heartbeat. `None` when the node stops.
+    async fn rest(&mut self, span: Option<Duration>) -> Option<()> {
+        let beat = HEARTBEAT.saturating_sub(self.answered.elapsed());
+        let logs = &mut self.logs;
+        let changed = async {
+            if span.is_some() || logs.is_empty() {
+                return std::future::pending().await;
+            }
+            // A log that was closed is told by the next read.
+            let changes = logs.iter_mut().map(|log| log.changed().boxed());
+            drop(futures::future::select_all(changes).await);
+        };
+        let patience = span.unwrap_or(beat).min(beat);
+        tokio::select! {
+            biased;
+            _ = self.service.stopped.wait_for(|stop| *stop) => None,
+            _ = timeout(patience, changed) => Some(()),
+        }
+    }
+}
+
+fn message(replayed: Replayed) -> pb::ReplayRecord {
+    let record = replayed.record;
+    let headers = record.headers.into_iter().map(|(name, value)| pb::Header {
+        key: String::from_utf8_lossy(&name).into_owned(),
+        value,
+    });
+    pb::ReplayRecord {
+        partition: replayed.partition,
+        offset: replayed.offset.0,
+        time: Some(moments::timestamp(replayed.timestamp)),
+        key: record.key,
+        value: record.value,
+        headers: headers.collect(),
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    task: impl FnOnce() -> Result<T, ReplayError> + Send + 'static,
+) -> Result<T, Status> {
+    let done = tokio::task::spawn_blocking(task).await;
+    let stops = |_| errors::again_soon("PARTITION_OFFLINE", "the node stops");
+    done.map_err(stops)?.map_err(|error| of_replay(&error))
+}
+
+fn of_replay(error: &ReplayError) -> Status {
+    let message = error.to_string();
+    match error {
+        ReplayError::OutOfRange {
+            partition,
+            log_start,
+            log_end,
+            ..
+        } => {
+            let about = [
+                ("partition", partition.to_string()),
+                ("log_start", log_start.to_string()),
+                ("log_end", log_end.to_string()),
+            ];
+            let about = about.map(|(name, value)| (name.to_owned(), value));
+            errors::with(
+                Code::OutOfRange,
+                "OFFSET_OUT_OF_RANGE",
+                message,
+                about.into(),
+            )
+        }
+        ReplayError::Token => invalid("resume_token", message),
+        ReplayError::Read(_, ReadError::Corrupt { .. }) | ReplayError::Damaged { .. } => {
+            status(Code::DataLoss, "STORAGE", message)
+        }
+        ReplayError::Read(..) => status(Code::Internal, "STORAGE", message),
+    }
+}
+
+#[tonic::async_trait]
+impl ReplayService for Service {
+    type StreamReplayStream =
+        Pin<Box<dyn Stream<Item = Result<pb::StreamReplayResponse, Status>> + Send>>;
+
+    async fn stream_replay(
+        &self,
+        request: Request<pb::StreamReplayRequest>,
+    ) -> Result<Response<Self::StreamReplayStream>, Status> {
+        let streaming = self.begin(request.into_inner()).await?;
+        let stream = futures::stream::unfold(streaming, |mut streaming| async move {
+            let answer = streaming.next().await?;
+            Some((answer, streaming))
+        });
+        Ok(Response::new(Box::pin(stream)))
+    }
+}

@@ -320,6 +320,15 @@ async fn offsets_that_are_gone_are_told_with_what_is_there() {
     assert_eq!(node.values(of_offsets(3, Some(6))).await, ["3", "4", "5"]);
     assert_eq!(node.values(of_offsets(8, None)).await, ["8", "9"]);
     assert_eq!(node.values(of_offsets(8, Some(100))).await, ["8", "9"]);
+    // One is sent, and the next a second later: cut before that.
+    let slow = pb::StreamReplayRequest {
+        speed: 0.001,
+        ..all()
+    };
+    let mut stream = node.stream(slow.clone()).await.unwrap();
+    let cut = stream.message().await.unwrap().unwrap();
+    assert_eq!(cut.records.len(), 1);
+    drop(stream);
     let admin: rdkafka::admin::AdminClient<_> = ClientConfig::new()
         .set("bootstrap.servers", &node.broker.kafka)
         .create()
@@ -330,8 +339,12 @@ async fn offsets_that_are_gone_are_told_with_what_is_there() {
         .unwrap();
     let options = rdkafka::admin::AdminOptions::new();
     admin.delete_records(&before, &options).await.unwrap();
-    for (start, end) in [(3, None), (11, None)] {
-        let refused = node.answers(of_offsets(start, end)).await.unwrap_err();
+    let resumed = pb::StreamReplayRequest {
+        resume_token: cut.resume_token,
+        ..slow
+    };
+    for request in [of_offsets(3, None), of_offsets(11, None), resumed] {
+        let refused = node.answers(request).await.unwrap_err();
         assert_eq!(refused.code(), Code::OutOfRange, "{refused}");
         let details = refused.get_details_error_info().unwrap();
         assert_eq!(details.reason, "OFFSET_OUT_OF_RANGE");

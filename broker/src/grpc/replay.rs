@@ -60,7 +60,11 @@ impl Service {
             resume_token: String::new(),
             ..request
         };
-        let request = unresumed.encode_to_vec();
+        let mut request = unresumed.encode_to_vec();
+        // Another topic of that name has other records.
+        if let Some(first) = partitions.first() {
+            request.extend_from_slice(first.key.topic.as_bytes());
+        }
         let replay = {
             let request = request.clone();
             blocking(move || {

@@ -24,6 +24,8 @@ pub(super) struct Cursor {
     end: Option<Offset>,
     /// Records that fit and were read.
     ready: VecDeque<Replayed>,
+    /// There was no more when it was read last.
+    is_dry: bool,
 }
 
 impl Cursor {
@@ -67,6 +69,7 @@ impl Cursor {
             next,
             end,
             ready: VecDeque::new(),
+            is_dry: false,
         })
     }
 
@@ -76,6 +79,7 @@ impl Cursor {
             next: span.start,
             end: span.end,
             ready: VecDeque::new(),
+            is_dry: false,
         }
     }
 
@@ -101,8 +105,23 @@ impl Cursor {
         self.ready.is_empty() && self.end.is_some_and(|end| self.next.max(decided) >= end)
     }
 
-    /// Reads on; returns how many bytes, none where there is no more for now.
+    /// More may have been written.
+    pub(super) fn look_again(&mut self) {
+        self.is_dry = false;
+    }
+
+    /// Reads on; returns how many bytes, none where there is no more until it looks again.
     pub(super) fn read(&mut self, max_bytes: usize, plan: &Plan) -> Result<usize, ReplayError> {
+        let read = if self.is_dry {
+            0
+        } else {
+            self.read_log(max_bytes, plan)?
+        };
+        self.is_dry = read == 0;
+        Ok(read)
+    }
+
+    fn read_log(&mut self, max_bytes: usize, plan: &Plan) -> Result<usize, ReplayError> {
         if self.end.is_some_and(|end| self.next >= end) {
             return Ok(0);
         }

@@ -175,7 +175,8 @@ impl Replay {
         request: &[u8],
     ) -> Result<Self, ReplayError> {
         let (streamed, places) = token::parse(token, request).ok_or(ReplayError::Token)?;
-        if places.len() != partitions.len() {
+        // Partitions that came since are no part of it.
+        if places.len() > partitions.len() {
             return Err(ReplayError::Token);
         }
         let cursors = partitions.into_iter().zip(places);
@@ -210,6 +211,7 @@ impl Replay {
         horizon: Option<i64>,
         now: TimestampMs,
     ) -> Result<(Vec<Replayed>, Stop), ReplayError> {
+        self.cursors.iter_mut().for_each(Cursor::look_again);
         let mut taken = Vec::new();
         let (mut bytes, mut budget) = (0, BUDGET_BYTES);
         loop {

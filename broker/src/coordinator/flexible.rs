@@ -98,16 +98,19 @@ impl FlexWriter {
         self
     }
 
-    /// The end of a structure, with at most one tagged field.
+    /// The end of a structure, with its tagged fields in the order of their tags.
     #[must_use]
-    pub fn tags(self, field: Option<(u32, Bytes)>) -> Self {
-        let Some((tag, value)) = field else {
-            return self.varint(0);
-        };
-        let mut out = self.varint(1).varint(tag);
-        out = out.varint(u32::try_from(value.len()).unwrap_or(u32::MAX));
-        out.0.put_slice(&value);
-        out
+    pub fn tags(self, fields: impl IntoIterator<Item = (u32, Bytes)>) -> Self {
+        let fields: Vec<_> = fields.into_iter().collect();
+        let count = u32::try_from(fields.len()).unwrap_or(u32::MAX);
+        fields
+            .into_iter()
+            .fold(self.varint(count), |out, (tag, value)| {
+                let len = u32::try_from(value.len()).unwrap_or(u32::MAX);
+                let mut out = out.varint(tag).varint(len);
+                out.0.put_slice(&value);
+                out
+            })
     }
 
     /// All of it.
@@ -197,16 +200,20 @@ impl FlexReader {
     /// The end of a structure: the value of the tagged field of that number, where it is there. Others are passed over.
     #[expect(clippy::option_option, reason = "cut off, not there, or there")]
     pub fn tags(&mut self, wanted: u32) -> Option<Option<Bytes>> {
-        let mut found = None;
-        for _ in 0..self.varint()? {
+        let fields = self.all_tags()?.into_iter();
+        let mut found = fields.filter(|(tag, _)| *tag == wanted);
+        Some(found.next_back().map(|(_, value)| value))
+    }
+
+    /// The end of a structure, with all its tagged fields.
+    pub fn all_tags(&mut self) -> Option<Vec<(u32, Bytes)>> {
+        let count = self.varint()?;
+        let fields = (0..count).map(|_| {
             let tag = self.varint()?;
             let len = self.varint()?;
-            let value = self.take(usize::try_from(len).ok()?)?;
-            if tag == wanted {
-                found = Some(value);
-            }
-        }
-        Some(found)
+            Some((tag, self.take(usize::try_from(len).ok()?)?))
+        });
+        fields.collect()
     }
 
     fn take(&mut self, len: usize) -> Option<Bytes> {

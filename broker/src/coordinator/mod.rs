@@ -8,12 +8,15 @@
 mod batch;
 mod deadlines;
 mod flexible;
+mod follow;
 mod runtime;
+mod shard;
 mod wire;
 
 pub use deadlines::Deadlines;
 pub use flexible::{FlexReader, FlexWriter};
-pub use runtime::{Coordinator, CoordinatorError, CoordinatorOptions, Decided, Now, Shard};
+pub use runtime::{Coordinator, CoordinatorError, CoordinatorOptions};
+pub use shard::{Decided, Now, Shard};
 pub use wire::{Reader, Writer};
 
 use bytes::Bytes;

@@ -2,11 +2,10 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use bytes::Bytes;
 use kafka_compat::records;
 use storage::{
     batch::{BatchHeader, BatchView, HEADER_LEN},
-    log::{AbortedTransaction, Chunk, ReadError, ReadResult, ReadUpTo},
+    log::{AbortedTransaction, ReadError, ReadUpTo},
     record::RecordIter,
     units::Offset,
 };
@@ -143,7 +142,8 @@ impl Cursor {
             return Ok(0);
         }
         let aborted = log.aborted_transactions(self.next, read.end);
-        let mut left = bytes_of(&read).map_err(|e| ReplayError::Read(index, e.into()))?;
+        let bytes = read.to_bytes();
+        let mut left = bytes.map_err(|e| ReplayError::Read(index, e.into()))?;
         while let Ok(header) = BatchHeader::parse(&left) {
             // The last one may be cut: it is read again from its beginning.
             if left.len() < HEADER_LEN || header.total_len() > left.len() {
@@ -208,15 +208,4 @@ impl Cursor {
         }
         Some(())
     }
-}
-
-fn bytes_of(read: &ReadResult) -> std::io::Result<Bytes> {
-    let mut bytes = Vec::with_capacity(read.bytes);
-    for chunk in &read.chunks {
-        match chunk {
-            Chunk::Bytes(some) => bytes.extend_from_slice(some),
-            Chunk::File(slice) => bytes.extend_from_slice(&slice.read()?),
-        }
-    }
-    Ok(bytes.into())
 }

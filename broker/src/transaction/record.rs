@@ -8,16 +8,17 @@
 //! ```
 //! Version 0 of the value is read too: without tags, of the inflexible form.
 
-use bytes::{Buf, BufMut, Bytes};
+use bytes::{Buf, Bytes};
 
 use super::state::{NO_ID, Partitions, State, Transaction};
-use crate::coordinator::{KeyValue, Reader, Writer};
+use crate::coordinator::{FlexReader, FlexWriter, KeyValue, Reader, Writer};
 
 const KEY_VERSION: i16 = 0;
+const INFLEXIBLE: i16 = 0;
 const FLEXIBLE: i16 = 1;
-const PREVIOUS_ID: usize = 0;
-const NEXT_ID: usize = 1;
-const CLIENT_VERSION: usize = 2;
+const PREVIOUS_ID: u32 = 0;
+const NEXT_ID: u32 = 1;
+const CLIENT_VERSION: u32 = 2;
 
 /// What a transactional id is now; `None` where it is forgotten.
 pub(super) fn of(id: &str, transaction: Option<&Transaction>) -> KeyValue {
@@ -28,46 +29,37 @@ pub(super) fn of(id: &str, transaction: Option<&Transaction>) -> KeyValue {
 }
 
 fn value(t: &Transaction) -> Bytes {
-    let mut out = Vec::with_capacity(96);
-    out.put_i16(FLEXIBLE);
-    out.put_i64(t.producer_id);
-    out.put_i16(t.epoch);
-    out.put_i32(t.timeout_ms);
-    out.put_i8(number(t.state));
-    if t.state == State::Empty {
-        varint(&mut out, 0);
+    let out = FlexWriter::default()
+        .i16(FLEXIBLE)
+        .i64(t.producer_id)
+        .i16(t.epoch)
+        .i32(t.timeout_ms)
+        .i8(number(t.state));
+    let out = if t.state == State::Empty {
+        // Null.
+        out.varint(0)
     } else {
-        varint(&mut out, t.partitions.len() + 1);
-        for (topic, indexes) in &t.partitions {
-            varint(&mut out, topic.len() + 1);
-            out.put_slice(topic.as_bytes());
-            varint(&mut out, indexes.len() + 1);
-            for index in indexes {
-                out.put_i32(*index);
-            }
-            varint(&mut out, 0);
-        }
-    }
-    out.put_i64(t.updated_ms);
-    out.put_i64(t.started_ms);
-    let ids = [
-        (PREVIOUS_ID, t.previous_producer_id),
-        (NEXT_ID, t.next_producer_id),
+        out.array(t.partitions.iter(), |out, (topic, indexes)| {
+            let indexes = indexes.iter();
+            let out = out.string(topic);
+            out.array(indexes, |out, index| out.i32(*index)).tags(None)
+        })
+    };
+    let id = |tag, id: i64| (id != NO_ID).then(|| (tag, of_bytes(&id.to_be_bytes())));
+    let version = t.client_version;
+    let tags = [
+        id(PREVIOUS_ID, t.previous_producer_id),
+        id(NEXT_ID, t.next_producer_id),
+        (version != 0).then(|| (CLIENT_VERSION, of_bytes(&version.to_be_bytes()))),
     ];
-    let ids = ids.into_iter().filter(|(_, id)| *id != NO_ID);
-    let has_version = t.client_version != 0;
-    varint(&mut out, ids.clone().count() + usize::from(has_version));
-    for (tag, id) in ids {
-        varint(&mut out, tag);
-        varint(&mut out, size_of::<i64>());
-        out.put_i64(id);
-    }
-    if has_version {
-        varint(&mut out, CLIENT_VERSION);
-        varint(&mut out, size_of::<i16>());
-        out.put_i16(t.client_version);
-    }
-    out.into()
+    out.i64(t.updated_ms)
+        .i64(t.started_ms)
+        .tags(tags.into_iter().flatten())
+        .finish()
+}
+
+fn of_bytes(bytes: &[u8]) -> Bytes {
+    Bytes::copy_from_slice(bytes)
 }
 
 /// The id that a record speaks of, and what it says; `None` where it is of no known kind.
@@ -83,106 +75,78 @@ pub(super) fn read(record: &KeyValue) -> Option<(String, Option<Transaction>)> {
     }
 }
 
-fn read_value(mut from: Bytes) -> Option<Transaction> {
-    let version = from.try_get_i16().ok()?;
-    if !(0..=FLEXIBLE).contains(&version) {
-        return None;
+fn read_value(value: Bytes) -> Option<Transaction> {
+    match Reader::new(value.clone()).i16()? {
+        INFLEXIBLE => read_inflexible(Reader::new(value)),
+        FLEXIBLE => read_flexible(FlexReader::new(value)),
+        _ => None,
     }
-    let flexible = version >= FLEXIBLE;
-    let producer_id = from.try_get_i64().ok()?;
-    let epoch = from.try_get_i16().ok()?;
-    let timeout_ms = from.try_get_i32().ok()?;
-    let state = state(from.try_get_i8().ok()?)?;
-    let partitions = read_partitions(&mut from, flexible)?;
+}
+
+fn read_flexible(mut from: FlexReader) -> Option<Transaction> {
+    from.i16()?;
     let mut read = Transaction {
-        producer_id,
+        producer_id: from.i64()?,
         previous_producer_id: NO_ID,
         next_producer_id: NO_ID,
-        epoch,
+        epoch: from.i16()?,
         last_epoch: -1,
-        timeout_ms,
-        state,
-        partitions,
-        updated_ms: from.try_get_i64().ok()?,
-        started_ms: from.try_get_i64().ok()?,
+        timeout_ms: from.i32()?,
+        state: state(from.i8()?)?,
+        partitions: {
+            let topics = from.array(|from| {
+                let topic = (from.string()?, from.array(FlexReader::i32)?);
+                from.all_tags()?;
+                Some(topic)
+            });
+            by_topic(topics?)
+        },
+        updated_ms: from.i64()?,
+        started_ms: from.i64()?,
         client_version: 0,
     };
-    if flexible {
-        for _ in 0..read_varint(&mut from)? {
-            let tag = read_varint(&mut from)?;
-            let len = read_varint(&mut from)?;
-            if len > from.len() {
-                return None;
-            }
-            let mut field = from.split_to(len);
-            match tag {
-                PREVIOUS_ID => read.previous_producer_id = field.try_get_i64().ok()?,
-                NEXT_ID => read.next_producer_id = field.try_get_i64().ok()?,
-                CLIENT_VERSION => read.client_version = field.try_get_i16().ok()?,
-                _ => {}
-            }
+    for (tag, mut field) in from.all_tags()? {
+        match tag {
+            PREVIOUS_ID => read.previous_producer_id = field.try_get_i64().ok()?,
+            NEXT_ID => read.next_producer_id = field.try_get_i64().ok()?,
+            CLIENT_VERSION => read.client_version = field.try_get_i16().ok()?,
+            _ => {}
         }
     }
     Some(read)
 }
 
-fn read_partitions(from: &mut Bytes, flexible: bool) -> Option<Partitions> {
+fn read_inflexible(mut from: Reader) -> Option<Transaction> {
+    from.i16()?;
+    Some(Transaction {
+        producer_id: from.i64()?,
+        previous_producer_id: NO_ID,
+        next_producer_id: NO_ID,
+        epoch: from.i16()?,
+        last_epoch: -1,
+        timeout_ms: from.i32()?,
+        state: state(from.u8()?.cast_signed())?,
+        partitions: {
+            // Null is -1.
+            let topics = (0..from.i32()?).map(|_| {
+                let topic = from.string()?;
+                let indexes = (0..from.i32()?).map(|_| from.i32());
+                Some((topic, indexes.collect::<Option<_>>()?))
+            });
+            by_topic(topics.collect::<Option<_>>()?)
+        },
+        updated_ms: from.i64()?,
+        started_ms: from.i64()?,
+        client_version: 0,
+    })
+}
+
+fn by_topic(topics: Vec<(String, Vec<i32>)>) -> Partitions {
     let mut partitions = Partitions::new();
-    for _ in 0..read_count(from, flexible)? {
-        let len = if flexible {
-            read_varint(from)?.checked_sub(1)?
-        } else {
-            usize::try_from(from.try_get_i16().ok()?).ok()?
-        };
-        if len > from.len() {
-            return None;
-        }
-        let topic = String::from_utf8(from.split_to(len).to_vec()).ok()?;
-        let of_topic = partitions.entry(topic).or_default();
-        for _ in 0..read_count(from, flexible)? {
-            of_topic.insert(from.try_get_i32().ok()?);
-        }
-        if flexible {
-            for _ in 0..read_varint(from)? {
-                read_varint(from)?;
-                let len = read_varint(from)?;
-                if len > from.len() {
-                    return None;
-                }
-                from.advance(len);
-            }
-        }
+    for (topic, indexes) in topics {
+        partitions.entry(topic).or_default().extend(indexes);
     }
-    Some(partitions)
-}
-
-/// Of an array; none where it is null.
-fn read_count(from: &mut Bytes, flexible: bool) -> Option<usize> {
-    if flexible {
-        Some(read_varint(from)?.saturating_sub(1))
-    } else {
-        Some(usize::try_from(from.try_get_i32().ok()?).unwrap_or(0))
-    }
-}
-
-fn varint(out: &mut Vec<u8>, mut n: usize) {
-    while n >= 0x80 {
-        out.put_u8(u8::try_from(n & 0x7f).unwrap_or(0) | 0x80);
-        n >>= 7;
-    }
-    out.put_u8(u8::try_from(n).unwrap_or(0));
-}
-
-fn read_varint(from: &mut Bytes) -> Option<usize> {
-    let mut n = 0usize;
-    for shift in (0..35).step_by(7) {
-        let byte = from.try_get_u8().ok()?;
-        n |= usize::from(byte & 0x7f) << shift;
-        if byte & 0x80 == 0 {
-            return Some(n);
-        }
-    }
-    None
+    partitions
 }
 
 fn number(state: State) -> i8 {

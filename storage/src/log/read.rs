@@ -119,6 +119,20 @@ pub struct ReadResult {
     pub end: Offset,
 }
 
+impl ReadResult {
+    /// All of it in memory.
+    pub fn to_bytes(&self) -> io::Result<Bytes> {
+        let mut bytes = Vec::with_capacity(self.bytes);
+        for chunk in &self.chunks {
+            match chunk {
+                Chunk::Bytes(some) => bytes.extend_from_slice(some),
+                Chunk::File(slice) => bytes.extend_from_slice(&slice.read()?),
+            }
+        }
+        Ok(bytes.into())
+    }
+}
+
 impl Log {
     /// Batches from the one that covers `from` on, at most `max_bytes`; with `min_one` the first batch is whole whatever its
     /// size. A position in a hole or between the visible end and the log end is legal and finds nothing yet.

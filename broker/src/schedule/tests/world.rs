@@ -239,7 +239,9 @@ impl World {
                 sequence: header.base_sequence,
                 epoch_per_transaction: false,
             };
-            let guard = self.partition.log().guard(&first, now.0);
+            let log = self.partition.log();
+            let guard = header.is_transactional().then(|| log.guard(&first, now.0));
+            let guard = guard.flatten();
             self.partition.append(accept::accept(checked), guard, now)
         };
         self.fire.watch(&self.partition);

@@ -1,19 +1,17 @@
 //! `chronosctl replay`: records of a topic once more, by time or by offset.
 
-use std::{process::ExitCode, time::Duration};
+use std::process::ExitCode;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use clap::Args;
 use proto::admin::v1::{self as pb, replay_service_client::ReplayServiceClient};
 use serde::Serialize;
-use tonic::transport::Channel;
 
 use crate::{
+    grpc,
     output::{self, Format},
     time::{self, moment},
 };
-
-const CONNECT: Duration = Duration::from_secs(5);
 
 /// What to replay.
 #[derive(Debug, Args)]
@@ -130,12 +128,7 @@ struct Replayed {
 
 pub(super) async fn run(admin: &str, format: Format, args: ReplayArgs) -> anyhow::Result<ExitCode> {
     let request = args.into_request()?;
-    let channel = Channel::from_shared(format!("http://{admin}"))
-        .with_context(|| format!("'{admin}' is no HOST:PORT"))?
-        .connect_timeout(CONNECT)
-        .connect()
-        .await
-        .with_context(|| format!("connecting to the admin API at {admin}"))?;
+    let channel = grpc::connect(admin, None).await?;
     let mut client = ReplayServiceClient::new(channel).max_decoding_message_size(usize::MAX);
     let answers = client.stream_replay(request).await;
     let mut answers = answers.map_err(|status| anyhow::anyhow!("{}", status.message()))?;

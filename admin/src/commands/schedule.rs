@@ -15,11 +15,11 @@ use tonic::{Status, transport::Channel};
 
 use crate::{
     cli::key_value,
+    grpc,
     output::{self, Format},
     time::{self, millis, moment, span, spoken, timestamp},
 };
 
-const CONNECT: Duration = Duration::from_secs(5);
 /// A call that reads much, as a histogram of a hundred million does.
 const PATIENCE: Duration = Duration::from_mins(2);
 /// Ids in one request.
@@ -253,19 +253,8 @@ pub(super) async fn run(
     format: Format,
     command: ScheduleCommand,
 ) -> anyhow::Result<ExitCode> {
-    let channel = Channel::from_shared(format!("http://{admin}"))
-        .with_context(|| format!("'{admin}' is no HOST:PORT"))?
-        .connect_timeout(CONNECT);
     let watches = matches!(command, ScheduleCommand::Watch { .. });
-    let channel = if watches {
-        channel
-    } else {
-        channel.timeout(PATIENCE)
-    };
-    let channel = channel
-        .connect()
-        .await
-        .with_context(|| format!("connecting to the admin API at {admin}"))?;
+    let channel = grpc::connect(admin, (!watches).then_some(PATIENCE)).await?;
     let client = ScheduleServiceClient::new(channel).max_decoding_message_size(16 << 20);
     match command {
         ScheduleCommand::List { filter, limit } => list(client, format, filter, limit).await,

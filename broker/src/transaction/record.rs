@@ -83,28 +83,34 @@ fn read_value(value: Bytes) -> Option<Transaction> {
     }
 }
 
-fn read_flexible(mut from: FlexReader) -> Option<Transaction> {
-    from.i16()?;
-    let mut read = Transaction {
-        producer_id: from.i64()?,
+/// As both forms begin; what follows is read next.
+fn opening(producer_id: i64, epoch: i16, timeout_ms: i32, state: State) -> Transaction {
+    Transaction {
+        producer_id,
         previous_producer_id: NO_ID,
         next_producer_id: NO_ID,
-        epoch: from.i16()?,
+        epoch,
         last_epoch: -1,
-        timeout_ms: from.i32()?,
-        state: state(from.i8()?)?,
-        partitions: {
-            let topics = from.array(|from| {
-                let topic = (from.string()?, from.array(FlexReader::i32)?);
-                from.all_tags()?;
-                Some(topic)
-            });
-            by_topic(topics?)
-        },
-        updated_ms: from.i64()?,
-        started_ms: from.i64()?,
+        timeout_ms,
+        state,
+        partitions: Partitions::new(),
+        updated_ms: 0,
+        started_ms: 0,
         client_version: 0,
-    };
+    }
+}
+
+fn read_flexible(mut from: FlexReader) -> Option<Transaction> {
+    from.i16()?;
+    let mut read = opening(from.i64()?, from.i16()?, from.i32()?, state(from.i8()?)?);
+    let topics = from.array(|from| {
+        let topic = (from.string()?, from.array(FlexReader::i32)?);
+        from.all_tags()?;
+        Some(topic)
+    });
+    read.partitions = by_topic(topics?);
+    read.updated_ms = from.i64()?;
+    read.started_ms = from.i64()?;
     for (tag, mut field) in from.all_tags()? {
         match tag {
             PREVIOUS_ID => read.previous_producer_id = field.try_get_i64().ok()?,
@@ -118,27 +124,18 @@ fn read_flexible(mut from: FlexReader) -> Option<Transaction> {
 
 fn read_inflexible(mut from: Reader) -> Option<Transaction> {
     from.i16()?;
-    Some(Transaction {
-        producer_id: from.i64()?,
-        previous_producer_id: NO_ID,
-        next_producer_id: NO_ID,
-        epoch: from.i16()?,
-        last_epoch: -1,
-        timeout_ms: from.i32()?,
-        state: state(from.u8()?.cast_signed())?,
-        partitions: {
-            // Null is -1.
-            let topics = (0..from.i32()?).map(|_| {
-                let topic = from.string()?;
-                let indexes = (0..from.i32()?).map(|_| from.i32());
-                Some((topic, indexes.collect::<Option<_>>()?))
-            });
-            by_topic(topics.collect::<Option<_>>()?)
-        },
-        updated_ms: from.i64()?,
-        started_ms: from.i64()?,
-        client_version: 0,
-    })
+    let (id, epoch, timeout_ms) = (from.i64()?, from.i16()?, from.i32()?);
+    let mut read = opening(id, epoch, timeout_ms, state(from.u8()?.cast_signed())?);
+    // Null is -1.
+    let topics = (0..from.i32()?).map(|_| {
+        let topic = from.string()?;
+        let indexes = (0..from.i32()?).map(|_| from.i32());
+        Some((topic, indexes.collect::<Option<_>>()?))
+    });
+    read.partitions = by_topic(topics.collect::<Option<_>>()?);
+    read.updated_ms = from.i64()?;
+    read.started_ms = from.i64()?;
+    Some(read)
 }
 
 fn by_topic(topics: Vec<(String, Vec<i32>)>) -> Partitions {

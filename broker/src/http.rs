@@ -9,6 +9,7 @@ use storage::units::TimestampMs;
 use tokio::{net::TcpListener, sync::watch};
 
 use crate::{
+    dedup::DedupIndex,
     group::{Ends, Groups},
     partition::{Partition, Registry},
     telemetry::{LogFacts, Metrics},
@@ -26,6 +27,8 @@ pub struct HttpState {
     pub registry: Arc<Registry>,
     /// The groups.
     pub groups: Groups,
+    /// Message ids.
+    pub dedup: Arc<DedupIndex>,
     /// Wall time.
     pub clock: Arc<dyn Clock>,
 }
@@ -83,7 +86,7 @@ async fn metrics(State(state): State<HttpState>) -> impl IntoResponse {
         let online = state.registry.online();
         let logs = online.iter().map(|partition| facts(partition, now));
         let groups = state.groups.census(&Ends::of(&online));
-        state.metrics.scrape(logs, &groups)
+        state.metrics.scrape(logs, &groups, &state.dedup.stats())
     });
     let Ok(encoded) = read.await else {
         return (

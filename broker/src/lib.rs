@@ -16,6 +16,7 @@
 //! | `Transactions::finish` | per transaction that ends | its markers, and that it is complete | `Ending`s of shards | when written, shutdown |
 //! | `compaction` | 1 | compacting logs | a timer | shutdown |
 //! | `scrub` | 1 | looking for damage | a timer | shutdown |
+//! | `dedup::run` | 1 | bringing message ids to their index | many in memory, a timer | shutdown |
 //! | `node::checkpoints` | 1 | when logs are checkpointed | a timer | shutdown |
 
 pub mod api;
@@ -23,6 +24,7 @@ pub mod cli;
 pub mod compaction;
 pub mod config;
 pub mod coordinator;
+pub mod dedup;
 pub mod group;
 pub mod grpc;
 pub mod http;

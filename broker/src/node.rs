@@ -29,6 +29,7 @@ use crate::{
     compaction,
     config::{Config, LiveConfig},
     coordinator::CoordinatorOptions,
+    dedup::{self, DedupIndex},
     group::{self, Groups},
     grpc, http,
     ids::ProducerIds,
@@ -109,6 +110,9 @@ impl Node {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let fire = FireHandle::new(cores.min(FIRE_LOOPS_MAX));
         let keys = KeyIndex::open(data_dir.path().join("index/keys"))?;
+        let dedup = data_dir.path().join("index/message-ids");
+        let dedup = DedupIndex::open(&dedup, Arc::clone(&clock), Arc::clone(&metrics))?;
+        let dedup = Arc::new(dedup);
         let registry = Arc::new(Registry::new(RegistryOptions {
             data_dir: Arc::clone(&data_dir),
             node_id: config.node_id,
@@ -119,6 +123,7 @@ impl Node {
             fire: fire.clone(),
             metrics: Arc::clone(&metrics),
             keys: Arc::new(keys),
+            dedup: Arc::clone(&dedup),
         }));
         registry.sweep(&metadata.image());
         reconcile(&registry, &metadata).await?;
@@ -126,6 +131,11 @@ impl Node {
         let (shutdown, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
         fire_what_is_due(&mut tasks, &fire, &clock, &stopped);
+        tasks.spawn(dedup::run(
+            Arc::clone(&registry),
+            Arc::clone(&dedup),
+            stopped.clone(),
+        ));
         let groups = groups(&metadata, &registry, &clock, &live, &metrics);
         tasks.spawn(groups.clone().run(stopped.clone()));
         let producer_ids = Arc::new(ProducerIds::default());
@@ -152,6 +162,7 @@ impl Node {
             transactions,
             producer_ids,
             clock,
+            dedup,
             metrics: Arc::clone(&metrics),
         });
         tasks.spawn(admin(grpc, Arc::clone(&broker), stopped.clone()));
@@ -211,6 +222,7 @@ async fn observe(listener: TcpListener, broker: Arc<Broker>, stopped: watch::Rec
         metrics: Arc::clone(&broker.metrics),
         registry: Arc::clone(&broker.registry),
         groups: broker.groups.clone(),
+        dedup: Arc::clone(&broker.dedup),
         clock: Arc::clone(&broker.clock),
     };
     if let Err(error) = http::serve(listener, state, stopped).await {

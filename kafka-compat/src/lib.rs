@@ -17,6 +17,7 @@ pub mod guard;
 pub mod header;
 mod log_dirs_response;
 pub mod marker_request;
+pub mod message_ids;
 mod offset_requests;
 pub mod record_headers;
 pub mod records;

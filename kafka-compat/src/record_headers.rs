@@ -6,7 +6,7 @@
 //! | `chronos-deliver-after` | milliseconds in ASCII decimal, or `1h30m`, or ISO 8601 `PT15M`; counted from arrival |
 //! | `chronos-cancel` | a schedule id in ASCII decimal: the offset that was answered for a held record of the same partition |
 //! | `chronos-schedule-key` | 1 to 256 bytes: takes the place of the record of that key that waits in the same partition |
-//! | `chronos-message-id` | 1 to 256 bytes |
+//! | `chronos-message-id` | 1 to 256 bytes: the record is appended once, see [`crate::records::MessageIds`] |
 //!
 //! A repeated header: the last one counts. Both times: refused. Anything that is not clearly a time is refused, never delivered
 //! at once.
@@ -169,7 +169,6 @@ impl<'a> Asked<'a> {
         now_ms: i64,
         max_delay_ms: i64,
     ) -> Result<Option<DueTime>, HeaderRefused> {
-        identifier(self.message_id, MESSAGE_ID)?;
         let due = match (self.deliver_at, self.deliver_after) {
             (None, None) => {
                 let alias = self
@@ -196,6 +195,11 @@ impl<'a> Asked<'a> {
             return Err(HeaderRefused::TooFar(why));
         }
         Ok(Some(DueTime(due)))
+    }
+
+    /// The id under which it is appended once; `None` where it has none.
+    pub fn message_id(&self) -> Result<Option<&'a [u8]>, HeaderRefused> {
+        identifier(self.message_id, MESSAGE_ID)
     }
 
     /// The key of which the record is the newest; `None` where it has none.
@@ -345,6 +349,7 @@ mod tests {
     fn due(headers: &[(&'static str, &'static [u8])]) -> Result<Option<i64>, String> {
         let due = |asked: Asked<'_>| {
             asked.schedule_key()?;
+            asked.message_id()?;
             asked.due_time(&[], NOW, MAX)
         };
         match asked(headers, &[], due) {

@@ -15,6 +15,7 @@ use storage::{
 
 use crate::{
     compress::{self, Codec},
+    message_ids::{MessageId, MessageIdHash},
     record_headers::{Alias, PREFIX},
     split,
     walk::{self, Stop},
@@ -49,6 +50,8 @@ pub struct RecordRules {
     pub max_message_bytes: usize,
     /// Look for held records.
     pub inspect: bool,
+    /// Take down message ids as this hash of them; `None` lets them be.
+    pub message_ids: Option<MessageIdHash>,
     /// Other schedulers' headers, to be followed as well.
     pub aliases: Arc<[Alias]>,
     /// Wall time.
@@ -113,8 +116,19 @@ impl Refusal {
 pub struct Checked {
     /// The batch; its header may differ from its bytes (LogAppendTime), and counts.
     pub batch: BatchView,
-    /// Where some of its records wait.
+    /// Where some of its records wait, or are left out.
     pub held: Option<HeldBatch>,
+    /// Records with a message id.
+    pub ids: MessageIds,
+}
+
+/// Records of a batch that are to be appended once.
+#[derive(Debug, Default)]
+pub struct MessageIds {
+    /// Each with its place in the batch, in order.
+    pub found: Vec<(i32, MessageId)>,
+    /// The batch as it came and its records, where there are any: what it is without some of them is made from these.
+    produced: Option<(BatchView, Bytes)>,
 }
 
 /// Judges one partition's records.
@@ -167,15 +181,38 @@ pub fn check_produce(records: Option<Bytes>, rules: &RecordRules) -> Result<Chec
     }
     let has = |name: &str| memmem::find(&plain, name.as_bytes()).is_some();
     let hit = rules.inspect && (has(PREFIX) || rules.aliases.iter().any(|a| has(&a.name)));
-    let held = if hit {
-        split::split(&batch, &plain, rules)?
-    } else {
-        None
-    };
+    if !hit {
+        batch = recompress(batch, &plain, rules)?;
+        let ids = MessageIds::default();
+        let held = None;
+        return Ok(Checked { batch, held, ids });
+    }
+    let split::Parts { held, found } = split::split(&batch, &plain, &[], rules)?;
+    let produced = (!found.is_empty()).then(|| (batch.clone(), plain.clone()));
     if held.is_none() {
         batch = recompress(batch, &plain, rules)?;
     }
-    Ok(Checked { batch, held })
+    let ids = MessageIds { found, produced };
+    Ok(Checked { batch, held, ids })
+}
+
+/// A batch that was checked, without the records at these places, in order, which the log has.
+pub fn leave_out(
+    ids: &MessageIds,
+    places: &[i32],
+    rules: &RecordRules,
+) -> Result<Checked, Refusal> {
+    let Some((batch, plain)) = &ids.produced else {
+        return Err(Refusal::whole(INVALID_RECORD, "no record has a message id"));
+    };
+    let split::Parts { held, .. } = split::split(batch, plain, places, rules)?;
+    let batch = if held.is_none() {
+        recompress(batch.clone(), plain, rules)?
+    } else {
+        batch.clone()
+    };
+    let ids = MessageIds::default();
+    Ok(Checked { batch, held, ids })
 }
 
 /// In the topic's codec, where the producer used another. Source: Apache Kafka, `LogValidator`.
@@ -348,7 +385,7 @@ fn stamp_append_time(batch: &BatchView, now_ms: i64) -> BatchHeader {
 /// A stored batch that cannot be read record by record.
 #[derive(Debug, thiserror::Error)]
 #[error("the batch at offset {0} cannot be read")]
-pub struct Unreadable(i64);
+pub struct Unreadable(pub(crate) i64);
 
 /// The first record of a stored batch at offset `from` or later with a timestamp of `timestamp` or more: its offset and
 /// timestamp.

@@ -1,4 +1,4 @@
-//! A batch with held records comes apart: what waits, and what remains.
+//! A batch comes apart: what waits, what the log has already, and what remains.
 
 use bytes::Bytes;
 use storage::{
@@ -10,11 +10,12 @@ use storage::{
 
 use crate::{
     compress,
+    message_ids::MessageId,
     record_headers::{Asked, CANCEL, HeaderRefused, SCHEDULE_KEY, is_brokers_own},
     records::{INVALID_RECORD, INVALID_TIMESTAMP, MESSAGE_TOO_LARGE, RecordRules, Refusal},
 };
 
-/// A batch of which some records wait, or cancel one that does.
+/// A batch of which some records wait, cancel one that does, or are left out.
 #[derive(Debug)]
 pub struct HeldBatch {
     /// The batch's header as produced.
@@ -29,17 +30,29 @@ pub struct HeldBatch {
     pub rest: Option<BatchView>,
 }
 
-/// Splits a batch whose uncompressed records mention one of our headers; `None` where it stays whole.
+/// What a batch was found to be.
+pub(crate) struct Parts {
+    /// `None` where it stays whole.
+    pub(crate) held: Option<HeldBatch>,
+    /// Its message ids.
+    pub(crate) found: Vec<(i32, MessageId)>,
+}
+
+/// Splits a batch whose uncompressed records mention one of our headers; those at `left_out`, in order, are nowhere then.
 pub(crate) fn split(
     batch: &BatchView,
     plain: &[u8],
+    left_out: &[i32],
     rules: &RecordRules,
-) -> Result<Option<HeldBatch>, Refusal> {
+) -> Result<Parts, Refusal> {
     let header = batch.header;
     let mut split = Split {
         header,
         rules,
-        holds: Holds::with_room_for(plain.len()),
+        plain,
+        left_out,
+        holds: Holds::default(),
+        found: Vec::new(),
         own_headers: Vec::new(),
         cancels: Vec::new(),
         keys: Vec::new(),
@@ -49,8 +62,9 @@ pub(crate) fn split(
     for index in 0..header.records_count {
         let why = match RecordRef::read(left) {
             Ok(record) => {
+                let at = plain.len() - left.len();
                 left = left.get(record.encoded.len()..).unwrap_or_default();
-                match split.take(&record) {
+                match split.take(&record, at) {
                     Ok(()) => continue,
                     Err(why) => why,
                 }
@@ -61,21 +75,24 @@ pub(crate) fn split(
     }
     let Split {
         holds,
+        found,
         cancels,
         keys,
         rest,
         ..
     } = split;
-    if holds.is_empty() && cancels.is_empty() && keys.is_empty() {
-        return Ok(None);
+    if rest.is_all && keys.is_empty() {
+        return Ok(Parts { held: None, found });
     }
-    Ok(Some(HeldBatch {
+    let held = HeldBatch {
         original: header,
         holds,
         cancels,
         keys,
-        rest: rest.into_batch(&header, rules)?,
-    }))
+        rest: rest.into_batch(plain, &header, rules)?,
+    };
+    let held = Some(held);
+    Ok(Parts { held, found })
 }
 
 /// Why a record is refused.
@@ -113,7 +130,10 @@ impl Refused {
 struct Split<'a> {
     header: BatchHeader,
     rules: &'a RecordRules,
+    plain: &'a [u8],
+    left_out: &'a [i32],
     holds: Holds,
+    found: Vec<(i32, MessageId)>,
     /// Headers of the record at hand that it keeps.
     own_headers: Vec<u8>,
     cancels: Vec<ScheduleId>,
@@ -131,16 +151,29 @@ impl Split<'_> {
         Ok(())
     }
 
-    fn take(&mut self, record: &RecordRef<'_>) -> Result<(), Refused> {
+    /// `at` is where the record begins.
+    fn take(&mut self, record: &RecordRef<'_>, at: usize) -> Result<(), Refused> {
         let rules = self.rules;
         let asked = Asked::read(record, &rules.aliases)?;
         if let Some(id) = asked.cancelled()? {
             self.outside_transactions(CANCEL)?;
+            self.rest.lacks(self.plain, at);
             self.cancels.push(id);
             return Ok(());
         }
+        let message_id = asked.message_id()?;
         let due = asked.due_time(&rules.aliases, rules.now_ms, rules.max_delay_ms)?;
         let key = asked.schedule_key()?.map(Bytes::copy_from_slice);
+        if let (Some(hash), Some(id)) = (&rules.message_ids, message_id) {
+            self.found.push((record.offset_delta, hash.of(id)));
+            if let [next, others @ ..] = self.left_out
+                && *next == record.offset_delta
+            {
+                self.left_out = others;
+                self.rest.lacks(self.plain, at);
+                return Ok(());
+            }
+        }
         if let Some(key) = &key {
             self.outside_transactions(SCHEDULE_KEY)?;
             // Of several in one batch, the last counts; the offsets of the others are never readable.
@@ -151,7 +184,10 @@ impl Split<'_> {
         }
         match due.filter(|due| due.0 > rules.now_ms) {
             None => self.rest.push(record),
-            Some(due) => self.hold(record, &asked, due, key)?,
+            Some(due) => {
+                self.rest.lacks(self.plain, at);
+                self.hold(record, &asked, due, key)?;
+            }
         }
         Ok(())
     }
@@ -177,6 +213,9 @@ impl Split<'_> {
             let base = self.header.base_timestamp;
             base.saturating_add(record.timestamp_delta)
         };
+        if self.holds.is_empty() {
+            self.holds = Holds::with_room_for(self.plain.len());
+        }
         let hold = Hold {
             offset_delta: record.offset_delta,
             due,
@@ -209,17 +248,42 @@ impl Split<'_> {
 }
 
 /// Records that stay, as they were produced.
-#[derive(Default)]
 struct Rest {
+    /// All so far: nothing is copied until one is not among them.
+    is_all: bool,
     plain: Vec<u8>,
     count: i32,
     last_offset_delta: i32,
     latest: Option<i64>,
 }
 
+impl Default for Rest {
+    fn default() -> Self {
+        Self {
+            is_all: true,
+            plain: Vec::new(),
+            count: 0,
+            last_offset_delta: 0,
+            latest: None,
+        }
+    }
+}
+
 impl Rest {
+    /// What begins at `at` is not among them.
+    fn lacks(&mut self, plain: &[u8], at: usize) {
+        if self.is_all {
+            self.is_all = false;
+            self.plain.reserve(plain.len());
+            self.plain
+                .extend_from_slice(plain.get(..at).unwrap_or_default());
+        }
+    }
+
     fn push(&mut self, record: &RecordRef<'_>) {
-        self.plain.extend_from_slice(record.encoded);
+        if !self.is_all {
+            self.plain.extend_from_slice(record.encoded);
+        }
         self.count += 1;
         self.last_offset_delta = record.offset_delta;
         self.latest = self.latest.max(Some(record.timestamp_delta));
@@ -229,6 +293,7 @@ impl Rest {
     /// some clients step one offset a fetch.
     fn into_batch(
         self,
+        all: &[u8],
         original: &BatchHeader,
         rules: &RecordRules,
     ) -> Result<Option<BatchView>, Refusal> {
@@ -237,7 +302,8 @@ impl Rest {
         };
         let refused = |why: String| Refusal::whole(INVALID_RECORD, why);
         let codec = rules.codec_for(original);
-        let packed = compress::compress(codec, &self.plain).map_err(|e| refused(e.to_string()))?;
+        let plain = if self.is_all { all } else { &self.plain };
+        let packed = compress::compress(codec, plain).map_err(|e| refused(e.to_string()))?;
         let header = BatchHeader {
             last_offset_delta: self.last_offset_delta,
             records_count: self.count,

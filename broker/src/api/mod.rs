@@ -80,6 +80,7 @@ use scheduler::Clock;
 
 use crate::{
     config::LiveConfig,
+    dedup::DedupIndex,
     group::Groups,
     ids::ProducerIds,
     metadata::{Command, Metadata, MetadataError, Outcome},
@@ -116,6 +117,8 @@ pub struct Broker {
     pub producer_ids: Arc<ProducerIds>,
     /// Wall time.
     pub clock: Arc<dyn Clock>,
+    /// Message ids.
+    pub dedup: Arc<DedupIndex>,
     /// Counters.
     pub metrics: Arc<Metrics>,
 }

@@ -5,8 +5,11 @@
 //! - A record with a deliver-at header is held: the answer has the batch's base offset, and the record's own offset is its
 //!   schedule id (see [`crate::schedule`]).
 //! - v13 names topics by id (KIP-516); v8 has record errors (KIP-467); v10 has leader hints (KIP-951), not needed by one node.
+//! - A record whose message id the log has is left out, and answered as if it were there (see [`crate::dedup`]).
 //! - What a transaction writes is appended once its coordinator knows that the partition takes part: the client said so before, or
 //!   from v12 on the broker sees to it here (KIP-890). Later requests of the connection wait for that.
+
+mod append;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -26,29 +29,27 @@ use kafka_compat::{
         },
         protocol::StrBytes,
     },
-    records::{self, RecordRules, Refusal},
+    records::Refusal,
     response::Response,
     service::Reply,
 };
 use storage::{
     batch::BatchHeader,
-    log::{AppendError, FirstBatch, Guard},
+    log::{FirstBatch, Guard},
     units::TopicId,
 };
 use tokio::time::{Instant, timeout_at};
 
 use super::{
     Broker,
-    error_code::{self, Kafka},
+    error_code::Kafka,
     lookup,
     transactional::{self, Support},
 };
 use crate::{
     coordinator::Producer,
-    metadata::{Image, PartitionState, Topic},
+    metadata::Image,
     partition::{AppendedUnit, Partition},
-    schedule::accept::{self, Accepted},
-    topic_config::TopicConfig,
 };
 
 const ACKS_ALL: i16 = -1;
@@ -81,23 +82,29 @@ pub(super) async fn handle(broker: &Arc<Broker>, version: i16, request: ProduceR
             (refused, parts)
         }
     };
+    let shared = append::Request {
+        broker,
+        version,
+        acks,
+        deadline: Instant::now() + timeout,
+    };
     let mut topics = Vec::with_capacity(request.topic_data.len());
     for data in request.topic_data {
         let topic = lookup::topic(&image, &data.name, data.topic_id, version >= 13);
         if data.partition_data.is_empty() {
             continue;
         }
-        let outcomes: Vec<Outcome> = last_of_each(data.partition_data)
-            .into_iter()
-            .map(|partition| match (refused, topic) {
+        let mut outcomes = Vec::with_capacity(data.partition_data.len());
+        for partition in last_of_each(data.partition_data) {
+            outcomes.push(match (refused, topic) {
                 (Some(code), _) => Outcome::told(partition.index, &whole(code)),
                 (None, Err(code)) => Outcome::error(partition.index, code),
                 (None, Ok(topic)) => match parts.remove(&(topic.id, partition.index)).transpose() {
-                    Ok(guard) => append(broker, version, topic, partition, acks, guard),
+                    Ok(guard) => append::append(shared, topic, partition, guard).await,
                     Err(refused) => Outcome::told(partition.index, &refused),
                 },
-            })
-            .collect();
+            });
+        }
         topics.push((data.name, data.topic_id, outcomes));
     }
 
@@ -115,7 +122,7 @@ pub(super) async fn handle(broker: &Arc<Broker>, version: i16, request: ProduceR
             for (name, id, outcomes) in topics {
                 let mut answers = Vec::with_capacity(outcomes.len());
                 for outcome in outcomes {
-                    answers.push(outcome.answered(acks, deadline).await);
+                    answers.push(outcome.answered(deadline).await);
                 }
                 responses.push(
                     TopicProduceResponse::default()
@@ -271,132 +278,6 @@ fn refused(code: Kafka, support: Support) -> Refused {
     }
 }
 
-fn append(
-    broker: &Broker,
-    version: i16,
-    topic: &Topic,
-    PartitionProduceData { index, records, .. }: PartitionProduceData,
-    acks: i16,
-    guard: Option<Guard>,
-) -> Outcome {
-    if topic.internal {
-        return Outcome::error(index, Kafka::InvalidTopicException);
-    }
-    let partition = match lookup::partition(broker, topic, index, -1) {
-        Ok(partition) => partition,
-        Err(code) => return Outcome::error(index, code),
-    };
-    let config = partition.config();
-    let replicas = usize::try_from(index)
-        .ok()
-        .and_then(|i| topic.partitions.get(i));
-    if acks == ACKS_ALL && replicas.is_some_and(|r| lacks_replicas(r, config.min_insync_replicas)) {
-        return Outcome::error(index, Kafka::NotEnoughReplicas);
-    }
-    let now = broker.clock.wall();
-    let settings = broker.config.get();
-    let rules = RecordRules {
-        produce_version: version,
-        max_message_bytes: config.max_message_bytes,
-        inspect: config.schedule_enable && !topic.internal,
-        aliases: Arc::clone(&settings.schedule_header_aliases),
-        now_ms: now.0,
-        max_delay_ms: settings.schedule_max_delay_ms,
-        log_append_time: config.log_append_time,
-        timestamp_before_max_ms: config.timestamp_before_max_ms,
-        timestamp_after_max_ms: config.timestamp_after_max_ms,
-        keys_of: config.compaction.map(|_| format!("{}-{index}", topic.name)),
-        codec: config.codec,
-    };
-    let bytes = records.as_ref().map_or(0, bytes::Bytes::len);
-    let checked = match records::check_produce(records, &rules) {
-        Ok(checked) => checked,
-        Err(refusal) => {
-            partition.metrics.refused();
-            let log_start = refusal.by_log.then(|| partition.offsets().log_start.0);
-            let mut outcome = Outcome::refused(index, refusal);
-            outcome.answer.log_start_offset = log_start.unwrap_or(-1);
-            return outcome;
-        }
-    };
-    let count = checked.batch.header.records_count;
-    let accepted = accept::accept(checked);
-    let held = accepted.held();
-    if let Some(why) = over_the_limit(broker, topic, &config, &accepted)
-        && !partition.log().has(accepted.original())
-    {
-        partition.metrics.refused();
-        let mut outcome = Outcome::error(index, Kafka::PolicyViolation);
-        outcome.answer.error_message = Some(StrBytes::from_string(why));
-        return outcome;
-    }
-    let cancels = !accepted.cancels.is_empty();
-    match partition.append(accepted, guard, now) {
-        Ok(appended) => {
-            let is_new = appended.duplicate_of.is_none();
-            if is_new {
-                partition.metrics.produced(count, bytes, held);
-                if held > 0 || cancels {
-                    broker.fire.watch(&partition);
-                }
-            }
-            let answer = PartitionProduceResponse::default()
-                .with_index(index)
-                .with_base_offset(appended.base_offset.0)
-                // Of a retry, Kafka tells the original's largest timestamp whatever its type.
-                .with_log_append_time_ms(match appended.duplicate_of {
-                    Some(original) => original.0,
-                    None if config.log_append_time => now.0,
-                    None => -1,
-                })
-                .with_log_start_offset(appended.log_start.0);
-            // A retry is answered when what it repeats is committed, whatever the acks.
-            let wait = (acks == ACKS_ALL || !is_new).then_some((partition, appended));
-            Outcome { answer, wait }
-        }
-        Err(error) => {
-            let mut outcome = Outcome::error(index, error_code::of_append(&error));
-            // As Kafka, with what the log itself found.
-            if !matches!(error, AppendError::TooLarge) {
-                outcome.answer.log_start_offset = partition.offsets().log_start.0;
-            }
-            outcome
-        }
-    }
-}
-
-/// Why the topic may not hold that much more. What other requests add at the same moment is not seen.
-fn over_the_limit(
-    broker: &Broker,
-    topic: &Topic,
-    config: &TopicConfig,
-    accepted: &Accepted,
-) -> Option<String> {
-    let (records, bytes) = (config.max_pending_records, config.max_pending_bytes);
-    if accepted.held() == 0 || (records.is_none() && bytes.is_none()) {
-        return None;
-    }
-    let after = broker.registry.pending_size(topic.id) + accepted.held_size();
-    let limits = [
-        (
-            "chronos.schedule.max.pending.records",
-            records,
-            after.records,
-        ),
-        ("chronos.schedule.max.pending.bytes", bytes, after.bytes),
-    ];
-    limits.into_iter().find_map(|(name, limit, after)| {
-        let limit = limit.filter(|limit| after > *limit)?;
-        Some(format!("{after} would be held, and {name} is {limit}"))
-    })
-}
-
-/// No more replicas can be in sync than there are (KIP-966).
-fn lacks_replicas(partition: &PartitionState, min_insync: i32) -> bool {
-    let wanted = usize::try_from(min_insync).unwrap_or(0);
-    partition.isr.len() < wanted.min(partition.replicas.len())
-}
-
 /// Of a partition named twice, Kafka takes the last.
 fn last_of_each(partitions: Vec<PartitionProduceData>) -> Vec<PartitionProduceData> {
     if partitions.len() < 2 {
@@ -442,12 +323,10 @@ impl Outcome {
     }
 
     /// The answer, once what it promises holds.
-    async fn answered(self, acks: i16, deadline: Instant) -> PartitionProduceResponse {
+    async fn answered(self, deadline: Instant) -> PartitionProduceResponse {
         let Some((partition, appended)) = self.wait else {
             return self.answer;
         };
-        // acks 1 waits here only for a retry's original, which must not be answered before it is committed.
-        debug_assert!(acks == ACKS_ALL || appended.duplicate_of.is_some());
         let index = self.answer.index;
         match timeout_at(deadline, partition.committed(appended.committed_at)).await {
             Ok(true) => self.answer,

@@ -132,7 +132,7 @@ const I64: i64 = i64::MAX;
 pub const CODECS: [&str; 6] = ["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"];
 
 /// Every setting of the node.
-pub const KEYS: [Key; 94] = [
+pub const KEYS: [Key; 95] = [
     key(
         "node.id",
         Kind::Int(0, I32),
@@ -325,6 +325,12 @@ pub const KEYS: [Key; 94] = [
         Kind::Long(1_000, I64),
         "604800000",
         "All logs are read again this often, and once after the start, in search of damage (7 days).",
+    ),
+    key(
+        "dedup.window.ms",
+        Kind::Long(0, I64),
+        "604800000",
+        "For how long a record with the chronos-message-id of an earlier one is taken for a copy, in milliseconds (7 days); 0 never.",
     ),
     key(
         "schedule.max.delay.ms",

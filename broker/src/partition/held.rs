@@ -565,5 +565,6 @@ impl Partition {
         pending.closed = true;
         pending.transactional = Transactional::default();
         pending.uncommitted.clear();
+        self.drop_ids();
     }
 }

@@ -9,6 +9,7 @@
 //! read of a few timer blocks. No lock is held across an await.
 
 mod carry;
+mod deduplicated;
 mod held;
 mod made;
 #[expect(
@@ -19,6 +20,7 @@ mod partition;
 mod registry;
 mod requests;
 
+pub use deduplicated::{DedupState, NotAppended, Once};
 pub use partition::{AppendedUnit, Ended, HeldState, Partition, PartitionKey};
 pub use registry::{Registry, RegistryOptions, Slot};
 pub use requests::Answered;

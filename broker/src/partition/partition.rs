@@ -18,7 +18,10 @@ use storage::{
 };
 use tokio::sync::watch;
 
-use super::held::Pending;
+use super::{
+    deduplicated::{Dedup, DedupState, NotAppended, Once},
+    held::Pending,
+};
 use crate::{
     coordinator::Producer,
     schedule::{
@@ -40,8 +43,10 @@ pub struct PartitionKey {
 /// What an append did, and the log end at which its answer is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AppendedUnit {
-    /// The offset to answer: of the first record, or of the original where this was a retry.
+    /// The offset to answer: of the first record, or of the original where this was a retry, or nothing but copies.
     pub base_offset: Offset,
+    /// Where what was appended begins.
+    pub unit_base: Offset,
     /// The answer may leave when the high watermark has reached this.
     pub committed_at: Offset,
     /// First offset of the log.
@@ -75,6 +80,7 @@ pub struct Partition {
     pinned_bytes: AtomicU64,
     pub(super) carry_again_at: AtomicI64,
     pub(super) keys: Arc<KeyIndex>,
+    pub(super) dedup: Dedup,
 }
 
 /// What a partition needs for its held records.
@@ -98,6 +104,7 @@ impl Partition {
         config: Arc<TopicConfig>,
         metrics: TopicMetrics,
         held: HeldState,
+        ids: DedupState,
     ) -> Self {
         Self {
             key,
@@ -110,6 +117,7 @@ impl Partition {
             pinned_bytes: AtomicU64::new(0),
             carry_again_at: AtomicI64::new(0),
             keys: held.keys,
+            dedup: Dedup::new(ids),
         }
     }
 
@@ -131,6 +139,7 @@ impl Partition {
     /// Takes over new settings.
     pub fn set_config(&self, config: Arc<TopicConfig>) {
         self.log.set_config(config.log_config());
+        self.keep_ids_for(config.dedup_window_ms);
         *self.config.write() = config;
     }
 
@@ -140,13 +149,14 @@ impl Partition {
     }
 
     /// Appends what a producer sent; its cancels settle what is pending, in the same unit. What a transaction holds waits for its
-    /// marker.
+    /// marker. With `once`, only if its message ids are what they were found to be.
     pub fn append(
         &self,
         accepted: Accepted,
         guard: Option<Guard>,
+        once: Option<&Once<'_>>,
         now: TimestampMs,
-    ) -> Result<AppendedUnit, AppendError> {
+    ) -> Result<AppendedUnit, NotAppended> {
         let asked = self.hold_dues(&accepted.cancels)?;
         // The order of `uncommitted` must be the log's: one lock around both.
         let mut pending = self.pending.lock();
@@ -169,21 +179,27 @@ impl Partition {
         let entries = settled.iter().enumerate().map(entry).collect();
         let held_keys = accepted.held_keys();
         let original = *accepted.original();
+        let answer = accepted.answer;
         let (unit, timers) = accepted.into_unit(entries, now);
-        let appended = self.append_as(unit, now, Origin::Client { guard })?;
+        let append = || self.append_as(unit, now, Origin::Client { guard });
+        let mut appended = match once {
+            Some(once) => self.once(once, now, append)?,
+            None => append()?,
+        };
         if appended.duplicate_of.is_none() {
             self.metrics.cancelled(settled.len());
             for (key, place) in settled {
                 pending.apply(key, place, Change::Cancel);
             }
-            let timers = timers(appended.base_offset);
+            let timers = timers(appended.unit_base);
             if !timers.is_empty() && original.is_transactional() {
                 pending.hold_in_transaction(original.producer_id, timers);
             } else if !timers.is_empty() {
                 let held = (appended.committed_at, timers);
                 pending.uncommitted.push_back(held);
             }
-            self.remember_keys(&held_keys, appended.base_offset);
+            self.remember_keys(&held_keys, appended.unit_base);
+            appended.base_offset = answer.unwrap_or(appended.base_offset);
         }
         Ok(appended)
     }
@@ -210,6 +226,7 @@ impl Partition {
         let appended = self.append_as(unit, now, Origin::Marker(marker))?;
         let committed_at = appended.committed_at;
         let arms = pending.end_transaction(producer.id, marker.kind, now, committed_at);
+        self.end_ids(producer.id, marker.kind);
         Ok(Ended { committed_at, arms })
     }
 
@@ -233,6 +250,7 @@ impl Partition {
                 log_start,
             } => AppendedUnit {
                 base_offset,
+                unit_base: base_offset,
                 committed_at: next_offset,
                 log_start,
                 duplicate_of: None,
@@ -243,6 +261,7 @@ impl Partition {
                 timestamp,
             } => AppendedUnit {
                 base_offset,
+                unit_base: base_offset,
                 committed_at: next_offset,
                 log_start: self.log.offsets().log_start,
                 duplicate_of: Some(TimestampMs(timestamp)),

@@ -28,11 +28,13 @@ use tokio::sync::watch;
 use tracing::{error, info, warn};
 
 use super::{
+    deduplicated::DedupState,
     made::Made,
     partition::{HeldState, Partition, PartitionKey},
 };
 use crate::{
     config::{Config, LiveConfig},
+    dedup::{self, DedupIndex, ReplayError},
     metadata::{Image, Topic},
     schedule::{
         accept::PendingSize,
@@ -68,6 +70,8 @@ pub struct RegistryOptions {
     pub metrics: Arc<Metrics>,
     /// Schedule keys.
     pub keys: Arc<KeyIndex>,
+    /// Message ids.
+    pub dedup: Arc<DedupIndex>,
 }
 
 /// A partition as this node has it.
@@ -127,6 +131,8 @@ enum OpenFailed {
     Missing(PathBuf),
     #[error(transparent)]
     Pending(#[from] PendingError),
+    #[error(transparent)]
+    Dedup(#[from] ReplayError),
 }
 
 impl OpenFailed {
@@ -140,6 +146,7 @@ impl OpenFailed {
             // Somebody may put it back.
             Self::Missing(_) => false,
             Self::Pending(error) => error.is_passing(),
+            Self::Dedup(error) => error.is_passing(),
         }
     }
 }
@@ -284,6 +291,7 @@ impl Registry {
     pub fn close(&self) {
         let now = self.options.clock.wall();
         self.checkpoint_timers(1);
+        dedup::flush_all(&self.options.dedup, &self.online());
         for partition in self.online() {
             if let Err(error) = partition.log().close(now.0) {
                 error!(topic = %partition.topic, partition = partition.key.index, %error,
@@ -487,6 +495,12 @@ impl Registry {
             timers,
             transactional,
         } = pending::open(&log, timers, &keys, o.clock.wall())?;
+        let rules = dedup::Rules {
+            partition: key,
+            window_ms: config.dedup_window_ms,
+            now: o.clock.wall(),
+        };
+        let window = dedup::open(&log, &report, &o.dedup, rules)?;
         let waiting = timers.len();
         let partition = Arc::new(Partition::new(
             key,
@@ -499,6 +513,10 @@ impl Registry {
                 timers,
                 transactional,
                 keys: Arc::clone(&o.keys),
+            },
+            DedupState {
+                window,
+                index: Arc::clone(&o.dedup),
             },
         ));
         // A node that is killed again and again must not replay more each time.
@@ -549,10 +567,9 @@ impl Registry {
                 self.remove_folder(&dir, topic.id, index)?;
             }
         }
-        self.options
-            .keys
-            .remove_topic(topic.id)
-            .map_err(io::Error::other)?;
+        let o = &self.options;
+        o.keys.remove_topic(topic.id).map_err(io::Error::other)?;
+        o.dedup.remove_topic(topic.id).map_err(io::Error::other)?;
         self.made.forget(topic.id)?;
         info!(topic = topic.name, topic_id = %topic.id, "deleted topic's folders are gone");
         Ok(())

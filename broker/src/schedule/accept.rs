@@ -48,6 +48,10 @@ pub struct Accepted {
     pub cancels: Vec<ScheduleId>,
     /// Schedule keys of which it has a newer record: what waits under them is replaced.
     pub keys: Vec<Bytes>,
+    /// The offset to answer, where it has nothing but copies of records that lie there one after another.
+    pub answer: Option<Offset>,
+    /// Records that were left out of it.
+    pub copies: usize,
 }
 
 #[derive(Debug)]
@@ -117,7 +121,7 @@ impl Accepted {
                 holds,
                 rest,
             } => {
-                let frames = split_frames(&original, &holds, rest, cancelled, now);
+                let frames = split_frames(&original, &holds, rest, cancelled, self.answer, now);
                 (frames, timers(&holds))
             }
         };
@@ -139,6 +143,8 @@ pub fn accept(checked: Checked) -> Accepted {
             whole: Whole::Batch(Frame::from_batch(&checked.batch)),
             cancels: Vec::new(),
             keys: Vec::new(),
+            answer: None,
+            copies: 0,
         };
     };
     let HeldBatch {
@@ -156,6 +162,8 @@ pub fn accept(checked: Checked) -> Accepted {
         },
         cancels,
         keys,
+        answer: None,
+        copies: 0,
     }
 }
 
@@ -164,6 +172,7 @@ fn split_frames(
     holds: &Holds,
     rest: Option<Frame>,
     cancelled: Vec<CancelEntry>,
+    answer: Option<Offset>,
     now: TimestampMs,
 ) -> Vec<Frame> {
     let cancel = (!cancelled.is_empty()).then(|| {
@@ -176,7 +185,7 @@ fn split_frames(
     });
     let following: Vec<Frame> = cancel.into_iter().chain(rest).collect();
     let lens: Vec<usize> = following.iter().map(|f| f.header.total_len()).collect();
-    let (header, body) = holds.encode(original, &lens);
+    let (header, body) = holds.encode(original, &lens, answer);
     let mut frames = vec![Frame { header, body }];
     frames.extend(following);
     frames

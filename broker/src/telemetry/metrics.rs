@@ -20,11 +20,12 @@ use storage::log::Synced;
 
 use super::{
     compaction_metrics::CompactionMetrics,
+    dedup_metrics::{DedupMetrics, TopicChecks},
     group_metrics::GroupMetrics,
     register::{Register, doubling},
     schedule_metrics::ScheduleMetrics,
 };
-use crate::{group::Census, schedule::accept::PendingSize};
+use crate::{dedup::IndexStats, group::Census, schedule::accept::PendingSize};
 
 /// Topics with a label of their own; the rest share `_other`.
 const TOPICS_MAX: usize = 200;
@@ -52,6 +53,7 @@ pub struct TopicMetrics {
     carried_bytes: IntCounter,
     fire_failed: IntCounter,
     lateness: Histogram,
+    checks: TopicChecks,
 }
 
 impl TopicMetrics {
@@ -60,6 +62,11 @@ impl TopicMetrics {
         self.records.inc_by(u64::try_from(records).unwrap_or(0));
         self.bytes_in.inc_by(bytes as u64);
         self.accepted.inc_by(held);
+    }
+
+    /// So many message ids of a batch were asked about: those were copies, and those had been taken too long ago.
+    pub fn deduplicated(&self, ids: usize, copies: usize, expired: u64) {
+        self.checks.count(ids, copies, expired);
     }
 
     /// A batch was refused.
@@ -148,6 +155,7 @@ pub struct Metrics {
     damaged: IntGauge,
     compaction: CompactionMetrics,
     groups: GroupMetrics,
+    dedup: DedupMetrics,
     scrubs: IntCounter,
     refused: IntCounterVec,
     schedule: ScheduleMetrics,
@@ -229,6 +237,7 @@ impl Metrics {
             )?,
             compaction: CompactionMetrics::new(&r)?,
             groups: GroupMetrics::new(&r)?,
+            dedup: DedupMetrics::new(&r)?,
             scrubs: r.counter(
                 "chronos_log_scrubs_total",
                 "Passes over all logs in search of damage.",
@@ -280,6 +289,7 @@ impl Metrics {
             carried_bytes: self.schedule.carried_bytes.with_label_values(labels),
             fire_failed: self.schedule.fire_failed.with_label_values(labels),
             lateness: self.schedule.lateness.clone(),
+            checks: self.dedup.of_topic(&topic),
         }
     }
 
@@ -313,6 +323,11 @@ impl Metrics {
         &self.groups
     }
 
+    /// What is told of message ids.
+    pub fn dedup(&self) -> &DedupMetrics {
+        &self.dedup
+    }
+
     /// A pass over all logs came to its end.
     pub fn scrubbed(&self) {
         self.scrubs.inc();
@@ -338,9 +353,11 @@ impl Metrics {
         &self,
         logs: impl Iterator<Item = LogFacts<'a>>,
         groups: &Census,
+        dedup: &IndexStats,
     ) -> Result<Vec<u8>, prometheus::Error> {
         let _one_at_a_time = self.scraping.lock();
         self.groups.tell(groups);
+        self.dedup.tell(dedup);
         self.logs(logs);
         self.encode()
     }

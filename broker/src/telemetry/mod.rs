@@ -1,12 +1,14 @@
 //! Logs and metrics.
 
 mod compaction_metrics;
+mod dedup_metrics;
 mod group_metrics;
 mod logs;
 mod metrics;
 mod register;
 mod schedule_metrics;
 
+pub use dedup_metrics::DedupMetrics;
 pub use group_metrics::GroupMetrics;
 pub use logs::{LEVELS, Loggers};
 pub use metrics::{LogFacts, Metrics, TopicMetrics};

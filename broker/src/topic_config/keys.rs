@@ -46,7 +46,13 @@ const I32: i64 = i32::MAX as i64;
 const I64: i64 = i64::MAX;
 
 /// In the order of their names.
-pub(super) const TOPIC_KEYS: [Key; 37] = [
+pub(super) const TOPIC_KEYS: [Key; 38] = [
+    acts(
+        "chronos.dedup.window.ms",
+        Kind::Long(0, I64),
+        Broker("dedup.window.ms"),
+        "For how long a record with the chronos-message-id of an earlier one of its partition is taken for a copy, and not appended, in milliseconds; 0 never.",
+    ),
     acts(
         "chronos.schedule.enable",
         Kind::Bool,

@@ -12,6 +12,8 @@ use crate::config::Config;
 pub struct TopicConfig {
     /// `chronos.schedule.enable`
     pub schedule_enable: bool,
+    /// `chronos.dedup.window.ms`; 0 also where nothing is inspected.
+    pub dedup_window_ms: i64,
     /// `chronos.schedule.max.pending.records`
     pub max_pending_records: Option<u64>,
     /// `chronos.schedule.max.pending.bytes`
@@ -56,8 +58,14 @@ impl TopicConfig {
             file_delete_delay_ms: number("file.delete.delay.ms"),
             keys_max: broker.cleaner.keys_max(),
         };
+        let schedule_enable = is_true(&text("chronos.schedule.enable"));
         Self {
-            schedule_enable: is_true(&text("chronos.schedule.enable")),
+            schedule_enable,
+            dedup_window_ms: if schedule_enable {
+                number("chronos.dedup.window.ms")
+            } else {
+                0
+            },
             max_pending_records: at_least_0("chronos.schedule.max.pending.records"),
             max_pending_bytes: at_least_0("chronos.schedule.max.pending.bytes"),
             max_message_bytes: usize::try_from(number("max.message.bytes")).unwrap_or(0),

@@ -19,6 +19,7 @@ pub const BLOCK_BYTES_MAX: usize = 16 * 1024;
 const ID_BASE_OWN: i64 = -1;
 /// In the second byte of the flags.
 const HAS_KEYS: u8 = 1;
+const ANSWERS_EARLIER: u8 = 2;
 
 /// One held record, as it stands in a HOLD frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,7 +41,7 @@ pub struct HoldEntry {
 pub struct HoldFrame {
     /// The frame's own base offset.
     pub base_offset: Offset,
-    /// The base offset that the producer was answered.
+    /// The base offset that the producer was answered: its own, or that of what the batch only repeated.
     pub answer_offset: Offset,
     /// The records it holds, in offset order.
     pub entries: Vec<HoldEntry>,
@@ -89,7 +90,8 @@ impl HoldFrame {
             return Ok(None);
         }
         let mut b = view.records();
-        let has_keys = b.get(3).is_some_and(|flags| flags & HAS_KEYS != 0);
+        let flags = b.get(3).copied().unwrap_or(0);
+        let has_keys = flags & HAS_KEYS != 0;
         if kind(&mut b)? != KIND_HOLD {
             return Ok(None);
         }
@@ -111,7 +113,7 @@ impl HoldFrame {
         let blocks = read_blocks(&mut b, block_count)?;
         Ok(Some(Self {
             base_offset: Offset(base),
-            answer_offset: Offset(base.saturating_add(answer)),
+            answer_offset: answer_offset(flags, base, answer),
             entries,
             has_keys,
             is_carry,
@@ -154,6 +156,22 @@ impl HoldFrame {
         }
         entry.record_in(&block.stored, index)
     }
+}
+
+fn answer_offset(flags: u8, base: i64, answer: i64) -> Offset {
+    if flags & ANSWERS_EARLIER == 0 {
+        Offset(base.saturating_add(answer))
+    } else {
+        Offset(answer)
+    }
+}
+
+/// The offset that the producer of a batch was answered, where it is that of an earlier record.
+pub(crate) fn answer(header: &BatchHeader, body: &[u8]) -> Option<Offset> {
+    let flags = *body.get(3)?;
+    let is_hold = header.is_hidden() && body.first() == Some(&KIND_HOLD);
+    let answer = body.get(12..)?.first_chunk()?;
+    (is_hold && flags & ANSWERS_EARLIER != 0).then(|| Offset(i64::from_be_bytes(*answer)))
 }
 
 /// What a HOLD says behind its kind, before its entries.
@@ -280,9 +298,15 @@ impl Holds {
             .map(|(hold, record)| (hold, narrow(record.len())))
     }
 
-    /// The HOLD that opens a unit: `original` is the produced batch's header, `following` has the sizes of the frames after it.
-    pub fn encode(&self, original: &BatchHeader, following: &[usize]) -> (BatchHeader, Bytes) {
-        let body = self.body(ID_BASE_OWN, following);
+    /// The HOLD that opens a unit: `original` is the produced batch's header, `following` has the sizes of the frames after it;
+    /// `answer` is the offset to answer where it is that of an earlier record.
+    pub fn encode(
+        &self,
+        original: &BatchHeader,
+        following: &[usize],
+        answer: Option<Offset>,
+    ) -> (BatchHeader, Bytes) {
+        let body = self.body(ID_BASE_OWN, following, answer);
         let header = BatchHeader {
             base_offset: 0,
             attributes: ATTR_HIDDEN | (original.attributes & ATTR_TRANSACTIONAL),
@@ -294,11 +318,11 @@ impl Holds {
 
     /// A HOLD of records that were held before, whose places count from `id_base`: it takes one offset, their ids stay.
     pub fn encode_carry(&self, id_base: ScheduleId, now: TimestampMs) -> (BatchHeader, Bytes) {
-        let body = self.body(id_base.0, &[]);
+        let body = self.body(id_base.0, &[], None);
         (alone(&body, self.entries.len(), now), body)
     }
 
-    fn body(&self, id_base: i64, following: &[usize]) -> Bytes {
+    fn body(&self, id_base: i64, following: &[usize], answer: Option<Offset>) -> Bytes {
         let blocks = blocks_of(self.entries.iter().map(|(_, record)| record.len()));
         let mut body = Vec::with_capacity(
             HOLD_HEAD_LEN
@@ -307,18 +331,16 @@ impl Holds {
                 + self.bytes.len(),
         );
         put_kind(&mut body, KIND_HOLD, HOLD_VERSION);
-        if self
-            .entries
-            .iter()
-            .any(|(hold, _)| hold.schedule_key.is_some())
-            && let Some(flags) = body.last_mut()
-        {
-            *flags |= HAS_KEYS;
+        let mut entries = self.entries.iter();
+        let has_keys = entries.any(|(hold, _)| hold.schedule_key.is_some());
+        if let Some(flags) = body.last_mut() {
+            *flags |= if has_keys { HAS_KEYS } else { 0 };
+            *flags |= answer.map_or(0, |_| ANSWERS_EARLIER);
         }
         body.put_u32(narrow(following.iter().sum()));
         body.put_u16(u16::try_from(following.len()).unwrap_or(u16::MAX));
         body.put_u16(0);
-        body.put_i64(0);
+        body.put_i64(answer.map_or(0, |earlier| earlier.0));
         body.put_i64(id_base);
         body.put_u32(narrow(blocks.len()));
         let mut entries = self.entries.iter();

@@ -2,9 +2,9 @@
 //!
 //! A hidden frame is a v2 batch with attribute bit 14. Its body opens with
 //! ```text
-//! 0  kind      u8   1 HOLD, 2 CANCEL
+//! 0  kind      u8   1 HOLD, 2 CANCEL, 3 FORGET
 //! 1  version   u8   1; of CANCEL 2
-//! 2  flags     u16  of HOLD: bit 0, records of it have a schedule key; else 0
+//! 2  flags     u16  of HOLD: bit 0, records of it have a schedule key; bit 1, `answer_offset` is an offset of the log; else 0
 //! ```
 //! **HOLD** opens a unit: the frames that one produced batch became, written in one append, never split. Its batch
 //! header has the produced batch's base offset, `lastOffsetDelta`, producer id, epoch, base sequence and timestamps: it
@@ -13,7 +13,8 @@
 //!  4  following_bytes   u32  bytes of the frames that follow in this unit
 //!  8  following_frames  u16
 //! 10  reserved          u16  0
-//! 12  answer_offset     i64  base offset answered to the producer, less this frame's base offset
+//! 12  answer_offset     i64  base offset answered to the producer, less this frame's base offset; where the batch had nothing
+//!                            but copies of earlier records, the offset of the first of those (flags bit 1)
 //! 20  id_base           i64  -1: ids count from this frame's base offset; else absolute (a carried HOLD)
 //! 28  block_count       u32
 //! 32  entries, 40 bytes each:
@@ -31,18 +32,27 @@
 //!  .  entries, 25 bytes each: schedule_id i64 | action u8 (1 cancelled, 2 rescheduled, 3 replaced by key)
 //!       | due i64 (until then; version 1 lacks it) | new_due i64 (-1)
 //! ```
+//!
+//! **FORGET** frees message ids: a record with one of them is no copy of what the log has before this frame.
+//! ```text
+//!  4  request_id_len    u16, bytes
+//!  .  count             u32
+//!  .  entries: length u16, the message id
+//! ```
 
 mod cancel;
+mod forget;
 mod hold;
 
 use bytes::{Buf, BufMut};
 use thiserror::Error;
 
 pub(crate) use self::hold::{
-    BLOCK_HEAD_LEN, Block, BlockHead, ENTRY_LEN, HOLD_HEAD_LEN, HoldHead, read_entry,
+    BLOCK_HEAD_LEN, Block, BlockHead, ENTRY_LEN, HOLD_HEAD_LEN, HoldHead, answer, read_entry,
 };
 pub use self::{
     cancel::{CancelAction, CancelEntry, CancelFrame},
+    forget::ForgetFrame,
     hold::{BLOCK_BYTES_MAX, Hold, HoldEntry, HoldFrame, Holds},
 };
 use crate::{
@@ -52,9 +62,11 @@ use crate::{
 
 const KIND_HOLD: u8 = 1;
 const KIND_CANCEL: u8 = 2;
+const KIND_FORGET: u8 = 3;
 const HOLD_VERSION: u8 = 1;
 const CANCEL_VERSION: u8 = 2;
 const CANCEL_VERSION_1: u8 = 1;
+const FORGET_VERSION: u8 = 1;
 
 /// Why a hidden frame cannot be read.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -123,7 +135,9 @@ fn kind(b: &mut impl Buf) -> Result<u8, FrameError> {
     let version = b.get_u8();
     b.advance(2);
     match (kind, version) {
-        (KIND_HOLD, HOLD_VERSION) | (KIND_CANCEL, CANCEL_VERSION_1 | CANCEL_VERSION) => Ok(kind),
+        (KIND_HOLD, HOLD_VERSION)
+        | (KIND_CANCEL, CANCEL_VERSION_1 | CANCEL_VERSION)
+        | (KIND_FORGET, FORGET_VERSION) => Ok(kind),
         _ => Err(FrameError::Unknown { kind, version }),
     }
 }
@@ -226,7 +240,7 @@ mod tests {
     #[test]
     fn a_hold_gives_back_ids_dues_and_records_wherever_it_was_stored() {
         let (holds, records) = holds(&[(1, 10), (3, 40_000), (4, 0)]);
-        let (header, body) = holds.encode(&original(6), &[100, 200]);
+        let (header, body) = holds.encode(&original(6), &[100, 200], None);
         let view = stored_at(500, header, &body);
         let frame = HoldFrame::parse(&view).unwrap().unwrap();
         let ids: Vec<_> = frame.entries.iter().map(|e| (e.id.0, e.due.0)).collect();
@@ -267,7 +281,7 @@ mod tests {
 
     #[test]
     fn a_damaged_block_is_named() {
-        let (header, body) = holds(&[(0, 10)]).0.encode(&original(1), &[]);
+        let (header, body) = holds(&[(0, 10)]).0.encode(&original(1), &[], None);
         let mut body = body.to_vec();
         *body.last_mut().unwrap() ^= 1;
         let view = stored_at(0, header, &body.into());
@@ -322,7 +336,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_body_reads_or_refuses_without_panic(
-            kind in 0u8..4,
+            kind in 0u8..5,
             body in proptest::collection::vec(any::<u8>(), 0..200),
             count in any::<i32>(),
         ) {
@@ -335,6 +349,8 @@ mod tests {
                 }
             }
             let _ = CancelFrame::parse(&view);
+            let _ = ForgetFrame::parse(&view);
+            let _ = answer(&view.header, &view.records());
             let _ = UnitHead::parse(&view.header, &view.records());
         }
     }

@@ -3,6 +3,9 @@
 //!
 //! It keeps what is not a log: cluster metadata, and indexes that are too large for memory. A value carries its CRC32C, so that damage that RocksDB's own checks miss is
 //! an error, never an answer. A folder that was initialised and is empty now is refused: starting anew there would forget.
+//! [`runs`] is for large indexes that come and go by age.
+
+pub mod runs;
 
 use std::{
     fmt::Write as _,

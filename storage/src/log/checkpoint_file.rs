@@ -28,6 +28,13 @@ pub(super) struct Checkpoint {
     pub(super) visible_end: i64,
     pub(super) leader_epochs: LeaderEpochs,
     pub(super) written_ms: i64,
+    /// Whether records below may have a message id; nobody looked in files from before there were any.
+    #[serde(default = "may_have")]
+    pub(super) message_ids: bool,
+}
+
+fn may_have() -> bool {
+    true
 }
 
 /// What the producers' snapshot holds.

@@ -34,7 +34,7 @@ impl Log {
         // What is appended meanwhile counts for the next one; a failed one is not tried again before there is as much again.
         self.uncheckpointed.store(0, Relaxed);
         let config = *self.config.read();
-        let (mark, producers, epochs, closed, active, manifest) = {
+        let (mark, producers, epochs, closed, active, manifest, message_ids) = {
             let mut writer = self.writer.lock();
             writer
                 .producers
@@ -59,6 +59,8 @@ impl Log {
                 writer.unindexed.clone(),
                 (active, index),
                 self.manifest(mark.high_watermark),
+                // Told before what has one is appended.
+                self.message_ids.load(Relaxed),
             )
         };
         self.sync_round(0);
@@ -84,6 +86,7 @@ impl Log {
             visible_end: mark.visible_end.0,
             leader_epochs: epochs,
             written_ms: now_ms,
+            message_ids,
         };
         checkpoint_file::write(&*self.disk, &self.dir.join("meta"), &at, &producers)?;
         self.writer.lock().checkpointed = Some(mark.high_watermark);

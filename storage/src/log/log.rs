@@ -6,7 +6,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc, Weak,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
 };
 
@@ -31,6 +31,7 @@ use crate::{
     batch::{BatchHeader, HEADER_LEN},
     control::Marker,
     disk::Disk,
+    frame,
     units::{LeaderEpoch, Offset, TopicId},
 };
 
@@ -78,6 +79,8 @@ pub struct Log {
     /// marker is: read after `committed`.
     pub(super) unstable: RwLock<Option<Began>>,
     pub(super) offsets: watch::Sender<Offsets>,
+    /// Records may have a message id.
+    pub(super) message_ids: AtomicBool,
 }
 
 /// Where readers stop. *Invariant*: all below is committed, and whole units.
@@ -195,6 +198,7 @@ impl Log {
             committed: RwLock::new(committed),
             unstable: RwLock::new(unstable),
             offsets: watch::Sender::new(offsets),
+            message_ids: AtomicBool::new(report.message_ids),
         });
         Ok((log, report))
     }
@@ -224,9 +228,11 @@ impl Log {
             State::Poisoned(_) => return Err(AppendError::Poisoned),
             State::Closed => return Err(AppendError::Closed),
         }
-        let Some(first) = unit.frames.first().map(|f| f.header) else {
+        let Some(first) = unit.frames.first() else {
             return Err(AppendError::Io(io::ErrorKind::InvalidInput.into()));
         };
+        let answer = frame::answer(&first.header, &first.body);
+        let first = first.header;
         if let Verdict::Duplicate {
             base_offset,
             next_offset,
@@ -260,7 +266,7 @@ impl Log {
         self.uncheckpointed.fetch_add(len, Relaxed);
         match (origin, began) {
             (Origin::Marker(marker), _) => writer.ended(&first, marker, base, now_ms),
-            (_, Some(began)) => writer.producers.record(&first, began, now_ms),
+            (_, Some(began)) => writer.producers.record(&first, began, answer, now_ms),
             (_, None) => {}
         }
         writer.epochs.saw(epoch, base);

@@ -45,6 +45,7 @@ mod syncer;
 mod tests;
 mod transactions;
 mod unit;
+mod walk;
 
 pub use compaction::{Around, BYTES_PER_KEY, Compacted, CompactionRules, Dirt};
 pub use config::{FlushPolicy, LogConfig};
@@ -64,3 +65,4 @@ pub use stored_hold::{HoldReadError, StoredHold};
 pub use syncer::{OnSync, Synced, Syncer, SyncerOptions};
 pub use transactions::{AbortedTransaction, FirstBatch, Guard};
 pub use unit::{Appended, Frame, Origin, Unit};
+pub use walk::Appended as AppendTime;

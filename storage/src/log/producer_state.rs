@@ -61,6 +61,9 @@ struct Batch {
     base_offset: i64,
     last_offset: i64,
     timestamp: i64,
+    /// The offset that was answered, where it is not the first record's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    answer: Option<i64>,
 }
 
 /// A producer, as a log tells of it.
@@ -171,8 +174,15 @@ impl Producers {
         Ok(Verdict::Append)
     }
 
-    /// Takes in a unit that was appended there, by its first frame's header.
-    pub(super) fn record(&mut self, header: &BatchHeader, began: Began, now_ms: i64) {
+    /// Takes in a unit that was appended there, by its first frame's header; `answer` was told for it, where it is the offset of
+    /// an earlier record.
+    pub(super) fn record(
+        &mut self,
+        header: &BatchHeader,
+        began: Began,
+        answer: Option<Offset>,
+        now_ms: i64,
+    ) {
         if !header.has_producer_id() || header.is_control() {
             return;
         }
@@ -197,6 +207,7 @@ impl Producers {
                 base_offset: began.offset.0,
                 last_offset: began.offset.0 + i64::from(header.last_offset_delta),
                 timestamp: header.max_timestamp,
+                answer: answer.map(|earlier| earlier.0),
             });
         }
         producer.last_timestamp = Some(header.max_timestamp);
@@ -331,7 +342,7 @@ impl Producer {
         let same = |b: &&Batch| b.first_sequence == first && b.last_sequence == last;
         if let Some(original) = self.batches.iter().find(same) {
             return Ok(Verdict::Duplicate {
-                base_offset: Offset(original.base_offset),
+                base_offset: Offset(original.answer.unwrap_or(original.base_offset)),
                 next_offset: Offset(original.last_offset + 1),
                 timestamp: original.timestamp,
             });
@@ -413,7 +424,7 @@ mod tests {
         for i in 0..7 {
             let h = batch(1, i * 2, 2);
             assert_eq!(verdict(&p, &h), "append");
-            p.record(&h, at(i64::from(i) * 10), 0);
+            p.record(&h, at(i64::from(i) * 10), None, 0);
         }
         let table = [
             (batch(1, 14, 3), "append"),
@@ -435,7 +446,7 @@ mod tests {
     #[test]
     fn sequences_wrap() {
         let mut p = Producers::default();
-        p.record(&batch(0, i32::MAX - 1, 4), at(0), 0);
+        p.record(&batch(0, i32::MAX - 1, 4), at(0), None, 0);
         assert_eq!(verdict(&p, &batch(0, 2, 1)), "append");
         assert_eq!(verdict(&p, &batch(0, 3, 1)), "expected 2");
         assert_eq!(verdict(&p, &batch(0, i32::MAX - 1, 4)), "duplicate of 0");
@@ -444,7 +455,7 @@ mod tests {
     #[test]
     fn a_silent_producer_is_forgotten() {
         let mut p = Producers::default();
-        p.record(&batch(0, 0, 1), at(0), 1_000);
+        p.record(&batch(0, 0, 1), at(0), None, 1_000);
         p.expire(1_999, 1_000);
         assert_eq!(verdict(&p, &batch(0, 5, 1)), "expected 1");
         p.expire(2_000, 1_000);

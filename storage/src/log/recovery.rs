@@ -36,6 +36,7 @@ use crate::{
     batch::{BatchView, HEADER_LEN},
     control::Marker,
     disk::{Disk, DiskFile, OpenMode, read_all},
+    frame,
     units::{LeaderEpoch, Offset},
 };
 
@@ -51,6 +52,10 @@ pub struct RecoveryReport {
     pub scanned_bytes: u64,
     /// A checkpoint was there, but not believed.
     pub checkpoint_discarded: bool,
+    /// Records below `looked_to` may have a message id.
+    pub message_ids: bool,
+    /// What lies below was looked at for the last checkpoint.
+    pub looked_to: Offset,
 }
 
 /// A log's state as read from the disk.
@@ -102,6 +107,10 @@ pub(super) fn recover(options: &LogOptions) -> Result<(Recovered, RecoveryReport
         warn!(log = %options.dir.display(), "the checkpoint does not fit the log; the whole log is read");
     }
     let believed = start.is_some();
+    if let Some(start) = &start {
+        report.message_ids = start.at.message_ids;
+        report.looked_to = Offset(start.at.log_end);
+    }
     let mut recovered = replay(options, &files, start, &mut report)?;
     if let Some(begins) = begins {
         begin_at(&mut recovered, Offset(begins.offset), &files)?;
@@ -505,7 +514,8 @@ fn take_in(
             .extend(ended.filter(|e| e.aborted).map(AbortedTransaction::from));
     } else {
         let holds = header.is_hidden() && header.records_count > 0;
-        producers.record(header, Began { holds, ..began }, now_ms);
+        let answer = frame::answer(header, &first.records());
+        producers.record(header, Began { holds, ..began }, answer, now_ms);
     }
     // What is found is durable.
     producers.transactions.committed_to(Offset(i64::MAX));

@@ -25,7 +25,8 @@ use super::super::{
 use crate::{
     config::{Config, load},
     coordinator::Producer,
-    partition::{AppendedUnit, HeldState, Partition, PartitionKey},
+    dedup::{DedupIndex, Window},
+    partition::{AppendedUnit, DedupState, HeldState, Partition, PartitionKey},
     telemetry::Metrics,
     topic_config::TopicConfig,
 };
@@ -104,14 +105,20 @@ impl World {
             timers,
             transactional,
         } = pending::open(&log, options, &of, TimestampMs(now)).ok()?;
-        let metrics = Metrics::new().unwrap().topic("t");
+        let all_metrics = Arc::new(Metrics::new().unwrap());
+        let metrics = all_metrics.topic("t");
+        let ids = keys.path().join("message-ids");
+        let ids = DedupState {
+            window: Window::default(),
+            index: Arc::new(DedupIndex::open(&ids, Arc::clone(&clock) as _, all_metrics).unwrap()),
+        };
         let epoch = LeaderEpoch(0);
         let held = HeldState {
             timers,
             transactional,
             keys: index,
         };
-        let partition = Partition::new(key, "t".into(), log, epoch, config, metrics, held);
+        let partition = Partition::new(key, "t".into(), log, epoch, config, metrics, held, ids);
         let partition = Arc::new(partition);
         let fire = FireHandle::new(1);
         fire.watch(&partition);
@@ -221,6 +228,7 @@ impl World {
             produce_version: 9,
             max_message_bytes: 1 << 20,
             inspect: true,
+            message_ids: None,
             aliases: [].into(),
             now_ms: now.0,
             max_delay_ms: 3_660 * DAY,
@@ -242,7 +250,8 @@ impl World {
             let log = self.partition.log();
             let guard = header.is_transactional().then(|| log.guard(&first, now.0));
             let guard = guard.flatten();
-            self.partition.append(accept::accept(checked), guard, now)
+            self.partition
+                .append(accept::accept(checked), guard, None, now)
         };
         self.fire.watch(&self.partition);
         appended.map_err(|e| e.to_string())

@@ -309,7 +309,7 @@ fn empty_hold(header: &BatchHeader, following: &[&BatchView]) -> io::Result<Batc
         attributes: header.attributes & !ATTR_TRANSACTIONAL,
         ..*header
     };
-    let (head, body) = Holds::default().encode(&outside, &lens);
+    let (head, body) = Holds::default().encode(&outside, &lens, None);
     let head = BatchHeader {
         base_offset: header.base_offset,
         leader_epoch: header.leader_epoch,

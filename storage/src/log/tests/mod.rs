@@ -194,7 +194,7 @@ fn held(original: BatchHeader, values: &[&str], held: &[i32], cancel: Option<Sch
         following.push(data(original, &left));
     }
     let sizes: Vec<usize> = following.iter().map(|f| f.header.total_len()).collect();
-    let (header, body) = holds_of(&list).encode(&original, &sizes);
+    let (header, body) = holds_of(&list).encode(&original, &sizes, None);
     let mut frames = vec![Frame { header, body }];
     frames.extend(following);
     Unit { frames }

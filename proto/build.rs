@@ -6,6 +6,7 @@ use prost::Message;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let files = [
+        "chronos/admin/v1/dedup.proto",
         "chronos/admin/v1/replay.proto",
         "chronos/admin/v1/schedule.proto",
     ];

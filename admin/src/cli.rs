@@ -3,7 +3,7 @@
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
-    commands::{BenchCommand, GroupCommand, ReplayArgs, ScheduleCommand, TxnCommand},
+    commands::{BenchCommand, DedupCommand, GroupCommand, ReplayArgs, ScheduleCommand, TxnCommand},
     output::Format,
 };
 
@@ -54,6 +54,9 @@ pub enum Command {
     /// List and describe transactions; find and abort those that hang
     #[command(subcommand)]
     Txn(TxnCommand),
+    /// Look up message ids, give them free, count them
+    #[command(subcommand)]
+    Dedup(DedupCommand),
     /// Read records once more, by time or by offset, without a group
     Replay(ReplayArgs),
     /// List, cancel and move held records
@@ -136,7 +139,7 @@ pub struct ProduceArgs {
     /// Deliver after: milliseconds, 1h30m, or PT15M
     #[arg(long, value_name = "SPAN")]
     pub deliver_after: Option<String>,
-    /// The dedup id
+    /// Append it once: another record of the partition with this id, within the topic's window, is a copy
     #[arg(long, value_name = "ID")]
     pub message_id: Option<String>,
 }

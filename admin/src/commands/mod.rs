@@ -2,6 +2,7 @@
 
 mod bench;
 mod consume;
+mod dedup;
 mod demo;
 mod group;
 mod produce;
@@ -19,6 +20,7 @@ pub use bench::{
     ProduceArgs as BenchProduceArgs, ReadyArgs, TxnArgs,
 };
 
+pub use dedup::DedupCommand;
 pub use group::{GroupCommand, SeekArgs, Target as SeekTarget};
 pub use replay::ReplayArgs;
 pub use schedule::{Filter as ScheduleFilter, Place as SchedulePlace, ScheduleCommand};
@@ -36,6 +38,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Bench(command) => bench::run(bootstrap, format, command).await,
         Command::Group(command) => group::run(bootstrap, format, command).await,
         Command::Txn(command) => txn::run(bootstrap, format, command).await,
+        Command::Dedup(command) => dedup::run(&cli.admin, format, command).await,
         Command::Replay(args) => replay::run(&cli.admin, format, args).await,
         Command::Schedule(command) => schedule::run(&cli.admin, format, command).await,
         Command::Wal { args } => wal::run(format, &args),

@@ -1,5 +1,6 @@
 //! The gRPC API (`proto/`): services, health, reflection.
 
+mod dedup;
 mod errors;
 mod moments;
 mod names;
@@ -11,7 +12,8 @@ mod schedule;
 use std::{sync::Arc, time::Duration};
 
 use proto::admin::v1::{
-    replay_service_server::ReplayServiceServer, schedule_service_server::ScheduleServiceServer,
+    dedup_service_server::DedupServiceServer, replay_service_server::ReplayServiceServer,
+    schedule_service_server::ScheduleServiceServer,
 };
 use tokio::{net::TcpListener, sync::watch};
 use tonic::{service::Routes, transport::Server};
@@ -43,9 +45,15 @@ pub async fn serve(
         .max_decoding_message_size(REQUEST_BYTES_MAX)
         // One record may be as large as a batch may be.
         .max_encoding_message_size(usize::MAX);
+    let dedup = DedupServiceServer::new(dedup::Service::new(Arc::clone(&broker)))
+        .max_decoding_message_size(REQUEST_BYTES_MAX)
+        .max_encoding_message_size(ANSWER_BYTES_MAX);
     let schedule = ScheduleServiceServer::new(schedule::Service::new(broker, stopped.clone()))
         .max_decoding_message_size(REQUEST_BYTES_MAX)
         .max_encoding_message_size(ANSWER_BYTES_MAX);
+    health
+        .set_serving::<DedupServiceServer<dedup::Service>>()
+        .await;
     health
         .set_serving::<ScheduleServiceServer<schedule::Service>>()
         .await;
@@ -60,6 +68,7 @@ pub async fn serve(
     let routes = Routes::new(health_service)
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?)
+        .add_service(dedup)
         .add_service(replay)
         .add_service(schedule);
     let mut cut = stopped.clone();
@@ -68,6 +77,9 @@ pub async fn serve(
         let _ = stopped.wait_for(|stop| *stop).await;
         health
             .set_service_status("", tonic_health::ServingStatus::NotServing)
+            .await;
+        health
+            .set_not_serving::<DedupServiceServer<dedup::Service>>()
             .await;
         health
             .set_not_serving::<ScheduleServiceServer<schedule::Service>>()

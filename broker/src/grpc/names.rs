@@ -1,9 +1,11 @@
-//! Resource names: `topics/{topic}/partitions/{partition}/scheduledMessages/{schedule_id}`.
+//! Resource names: `topics/{topic}/partitions/{partition}/scheduledMessages/{schedule_id}`; and names of requests.
 
 use storage::units::ScheduleId;
 use tonic::Status;
 
 use super::errors::invalid;
+
+const REQUEST_ID_MAX: usize = 256;
 
 pub(super) fn scheduled_message(topic: &str, partition: i32, id: ScheduleId) -> String {
     format!("topics/{topic}/partitions/{partition}/scheduledMessages/{id}")
@@ -25,6 +27,15 @@ pub(super) fn parse_scheduled_message(name: &str) -> Result<(&str, i32, Schedule
         let shape = "topics/{topic}/partitions/{partition}/scheduledMessages/{schedule_id}";
         invalid("name", format!("'{name}' has not the form {shape}"))
     })
+}
+
+/// What a request calls itself, to be told from others.
+pub(super) fn checked_request_id(request_id: &str) -> Result<&[u8], Status> {
+    if request_id.len() > REQUEST_ID_MAX {
+        let why = format!("it has more than {REQUEST_ID_MAX} bytes");
+        return Err(invalid("request_id", why));
+    }
+    Ok(request_id.as_bytes())
 }
 
 #[cfg(test)]

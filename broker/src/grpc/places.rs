@@ -10,6 +10,33 @@ use crate::{
     partition::{Partition, PartitionKey, Slot},
 };
 
+/// One of a topic's partitions.
+pub(super) fn partition(
+    broker: &Broker,
+    topic: &str,
+    index: i32,
+) -> Result<Arc<Partition>, Status> {
+    let found = partitions(broker, topic, &[index])?;
+    found.into_iter().next().ok_or_else(|| {
+        let why = format!("there is no partition {topic}-{index}");
+        status(Code::NotFound, "TOPIC_NOT_FOUND", why)
+    })
+}
+
+/// Partitions of one topic; or of all, then with the number of those that are offline and cannot be told of.
+pub(super) fn partitions_or_all(
+    broker: &Broker,
+    topic: &str,
+) -> Result<(Vec<Arc<Partition>>, i32), Status> {
+    if topic.is_empty() {
+        let offline = broker.registry.offline().len();
+        let offline = i32::try_from(offline).unwrap_or(i32::MAX);
+        Ok((broker.registry.online(), offline))
+    } else {
+        Ok((partitions(broker, topic, &[])?, 0))
+    }
+}
+
 /// The topic's partitions, all or some, in order.
 pub(super) fn partitions(
     broker: &Broker,

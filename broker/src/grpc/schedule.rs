@@ -14,7 +14,7 @@ use tonic::{Code, Request, Response, Status};
 use super::{
     errors::{self, invalid, of_control, status},
     moments::{self, timestamp},
-    names::{parse_scheduled_message, scheduled_message},
+    names::{checked_request_id, parse_scheduled_message, scheduled_message},
     page_token::Position,
     places,
 };
@@ -31,7 +31,6 @@ const PAGE_BYTES_MAX: usize = 4 << 20;
 const CANCELS_MAX: usize = 100_000;
 /// A CANCEL frame of a bulk cancel settles so many at most.
 const BULK: usize = 1_000;
-const REQUEST_ID_MAX: usize = 256;
 const BUCKETS_MAX: i32 = 1_000;
 const WATCH_LEAST: Duration = Duration::from_millis(100);
 /// Where spans end that grow: 1 s, 10 s, 1 min, 10 min, 1 h, 6 h, 1 d, 7 d, 30 d, 365 d.
@@ -64,25 +63,6 @@ impl Service {
         self.broker.clock.wall()
     }
 
-    fn partition(&self, topic: &str, index: i32) -> Result<Arc<Partition>, Status> {
-        let found = places::partitions(&self.broker, topic, &[index])?;
-        found.into_iter().next().ok_or_else(|| {
-            let why = format!("there is no partition {topic}-{index}");
-            status(Code::NotFound, "TOPIC_NOT_FOUND", why)
-        })
-    }
-
-    /// Of one topic; or of all, then with the number of those that are offline and cannot be told of.
-    fn partitions_or_all(&self, topic: &str) -> Result<(Vec<Arc<Partition>>, i32), Status> {
-        if topic.is_empty() {
-            let offline = self.broker.registry.offline().len();
-            let offline = i32::try_from(offline).unwrap_or(i32::MAX);
-            Ok((self.broker.registry.online(), offline))
-        } else {
-            Ok((places::partitions(&self.broker, topic, &[])?, 0))
-        }
-    }
-
     async fn move_to(
         &self,
         name: &str,
@@ -90,9 +70,9 @@ impl Service {
         expected: Option<DueTime>,
         request_id: &str,
     ) -> Result<(), Status> {
-        let request_id = checked_id(request_id)?.to_vec();
+        let request_id = checked_request_id(request_id)?.to_vec();
         let (topic, index, id) = parse_scheduled_message(name)?;
-        let partition = self.partition(topic, index)?;
+        let partition = places::partition(&self.broker, topic, index)?;
         let now = self.now();
         let max_delay = self.broker.config.get().schedule_max_delay_ms;
         if let Change::MoveTo(due) = change
@@ -276,7 +256,7 @@ impl ScheduleService for Service {
     ) -> Result<Response<pb::GetScheduledMessageResponse>, Status> {
         let name = request.into_inner().name;
         let (topic, index, id) = parse_scheduled_message(&name)?;
-        let partition = self.partition(topic, index)?;
+        let partition = places::partition(&self.broker, topic, index)?;
         match blocking(move || control::get(&partition, id)).await? {
             Held::Pending(held) => Ok(Response::new(pb::GetScheduledMessageResponse {
                 message: Some(message(topic, index, &held, true)),
@@ -291,14 +271,14 @@ impl ScheduleService for Service {
         request: Request<pb::CancelScheduledMessagesRequest>,
     ) -> Result<Response<pb::CancelScheduledMessagesResponse>, Status> {
         let request = request.into_inner();
-        let request_id = checked_id(&request.request_id)?;
+        let request_id = checked_request_id(&request.request_id)?;
         if request.schedule_ids.len() > CANCELS_MAX {
             return Err(invalid(
                 "schedule_ids",
                 format!("there are more than {CANCELS_MAX}"),
             ));
         }
-        let partition = self.partition(&request.topic, request.partition)?;
+        let partition = places::partition(&self.broker, &request.topic, request.partition)?;
         let ids: Vec<ScheduleId> = request
             .schedule_ids
             .iter()
@@ -395,7 +375,8 @@ impl ScheduleService for Service {
         request: Request<pb::GetScheduleStatsRequest>,
     ) -> Result<Response<pb::GetScheduleStatsResponse>, Status> {
         let request = request.into_inner();
-        let (partitions, unavailable_partitions) = self.partitions_or_all(&request.topic)?;
+        let (partitions, unavailable_partitions) =
+            places::partitions_or_all(&self.broker, &request.topic)?;
         let edges = edges(&request, self.now())?;
         let of = edges.clone();
         let counts = blocking(move || {
@@ -442,7 +423,7 @@ impl ScheduleService for Service {
                 .map_err(|_| invalid("interval", "it is negative"))?
                 .max(WATCH_LEAST),
         };
-        self.partitions_or_all(&request.topic)?;
+        places::partitions_or_all(&self.broker, &request.topic)?;
         let service = self.clone();
         let stream = futures::stream::unfold((service, true), move |(mut service, first)| {
             let topic = request.topic.clone();
@@ -487,7 +468,7 @@ fn fitting(
 }
 
 async fn counts_now(service: &Service, topic: &str) -> Result<pb::WatchScheduleResponse, Status> {
-    let (partitions, unavailable_partitions) = service.partitions_or_all(topic)?;
+    let (partitions, unavailable_partitions) = places::partitions_or_all(&service.broker, topic)?;
     let now = service.now();
     blocking(move || {
         let (mut pending, mut next) = (0, None::<DueTime>);
@@ -577,16 +558,6 @@ fn already_delivered(name: &str, offset: i64) -> Status {
 fn not_found(name: &str) -> Status {
     let why = format!("{name} was cancelled, never held, or is gone from the log");
     status(Code::NotFound, "NOT_FOUND", why)
-}
-
-fn checked_id(request_id: &str) -> Result<&[u8], Status> {
-    if request_id.len() > REQUEST_ID_MAX {
-        return Err(invalid(
-            "request_id",
-            format!("it has more than {REQUEST_ID_MAX} bytes"),
-        ));
-    }
-    Ok(request_id.as_bytes())
 }
 
 fn due_of(field: &str, at: &Timestamp) -> Result<DueTime, Status> {

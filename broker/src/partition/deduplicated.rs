@@ -1,6 +1,9 @@
 //! The message ids of a partition: what is a copy of what the log has, decided under the lock that orders its appends.
 
-use std::sync::Arc;
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use kafka_compat::message_ids::MessageId;
@@ -15,8 +18,11 @@ use storage::{
 use thiserror::Error;
 use tokio::sync::{Notify, futures::Notified};
 
-use super::{AppendedUnit, Partition};
-use crate::dedup::{Crowded, DedupIndex, Found, Leaving, Seen, Stored, Taken, Window};
+use super::{AppendedUnit, Partition, requests::Requests};
+use crate::{
+    dedup::{Crowded, DedupIndex, Found, Leaving, Seen, Stored, Taken, Window},
+    schedule::control::ControlError,
+};
 
 /// What a partition needs for its message ids.
 #[derive(Debug)]
@@ -34,6 +40,20 @@ pub(super) struct Dedup {
     index: Arc<DedupIndex>,
     /// Rung when a transaction ended.
     ended: Notify,
+    requests: Mutex<Requests<(Vec<Seen>, Offset)>>,
+}
+
+/// What a partition's ids take.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct IdsSize {
+    /// Ids in memory.
+    pub in_memory: u64,
+    /// Ids in the index, about.
+    pub stored: u64,
+    /// Bytes of them there, about.
+    pub stored_bytes: u64,
+    /// When the first was taken.
+    pub since_ms: Option<i64>,
 }
 
 /// A batch's message ids, and what they were found to be before its append.
@@ -72,6 +92,7 @@ impl Dedup {
             window: Mutex::new(state.window),
             index: state.index,
             ended: Notify::new(),
+            requests: Mutex::default(),
         }
     }
 
@@ -232,13 +253,20 @@ impl Partition {
         ids: &[Bytes],
         request_id: &Bytes,
         now: TimestampMs,
-    ) -> Result<(Vec<Seen>, Offset), AppendError> {
+    ) -> Result<(Vec<Seen>, Offset), ControlError> {
+        let mut fingerprint = DefaultHasher::new();
+        ids.hash(&mut fingerprint);
+        let fingerprint = fingerprint.finish();
         let hash = self.dedup.index.hash();
         let hashes: Vec<MessageId> = ids.iter().map(|id| hash.of(id)).collect();
         let asked: Vec<_> = hashes.iter().map(|id| (0, *id)).collect();
         loop {
-            let stored = self.stored_ids(&asked)?;
+            let stored = self.stored_ids(&asked).map_err(ControlError::Append)?;
             let _order = self.pending.lock();
+            let mut requests = self.dedup.requests.lock();
+            if let Some(known) = requests.find(request_id, fingerprint)? {
+                return Ok(known);
+            }
             let mut window = self.dedup.window.lock();
             if window.generation() != stored.generation {
                 continue;
@@ -252,7 +280,9 @@ impl Partition {
                 .map(|(id, _)| id.clone())
                 .collect();
             if free.is_empty() {
-                return Ok((seen, self.offsets().log_end));
+                let answered = (seen, self.offsets().log_end);
+                requests.remember(request_id, fingerprint, ids.len(), &answered);
+                return Ok(answered);
             }
             let frame = ForgetFrame {
                 request_id: request_id.clone(),
@@ -261,13 +291,16 @@ impl Partition {
             let (header, body) = frame.into_frame(now);
             let frames = vec![Frame { header, body }];
             self.log().has_message_ids();
-            let appended = self.append_own(Unit { frames }, now)?;
+            let appended = self.append_own(Unit { frames }, now);
+            let appended = appended.map_err(ControlError::Append)?;
             self.dedup.change(&mut window, |window| {
                 for (id, _) in hashes.iter().zip(&seen).filter(|(_, seen)| taken(seen)) {
                     window.forget(*id, now);
                 }
             });
-            return Ok((seen, appended.committed_at));
+            let answered = (seen, appended.committed_at);
+            requests.remember(request_id, fingerprint, ids.len(), &answered);
+            return Ok(answered);
         }
     }
 
@@ -322,13 +355,18 @@ impl Partition {
         self.dedup.ended.notify_waiters();
     }
 
-    /// Ids of this partition: in memory, and about how many and how many bytes in the index; and since when there are any.
-    pub fn ids_size(&self) -> (u64, u64, u64, Option<i64>) {
-        let (recent, owner, since_ms) = {
+    /// What its ids take.
+    pub fn ids_size(&self) -> IdsSize {
+        let (in_memory, owner, since_ms) = {
             let window = self.dedup.window.lock();
             (window.len() as u64, window.owner, window.since_ms)
         };
-        let (stored, bytes) = self.dedup.index.stored_size(owner);
-        (recent, stored, bytes, since_ms)
+        let (stored, stored_bytes) = self.dedup.index.stored_size(owner);
+        IdsSize {
+            in_memory,
+            stored,
+            stored_bytes,
+            since_ms,
+        }
     }
 }

@@ -38,7 +38,7 @@ pub(super) struct Pending {
     pub(super) timers: TimerStore,
     /// What the fire loop has taken out and not yet appended.
     in_hand: Vec<TimerEntry>,
-    requests: Requests,
+    requests: Requests<Answered>,
     /// Old segments are being emptied.
     pub(super) carrying: Option<Carrying>,
     pub(super) closed: bool,
@@ -358,9 +358,10 @@ impl Partition {
             outcomes,
             committed_at,
         };
+        let outcomes = answered.outcomes.len();
         pending
             .requests
-            .remember(asked.request_id, fingerprint, &answered);
+            .remember(asked.request_id, fingerprint, outcomes, &answered);
         Ok(Some(answered))
     }
 

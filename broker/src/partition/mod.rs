@@ -23,4 +23,4 @@ mod requests;
 pub use deduplicated::{DedupState, NotAppended, Once};
 pub use partition::{AppendedUnit, Ended, HeldState, Partition, PartitionKey};
 pub use registry::{Registry, RegistryOptions, Slot};
-pub use requests::Answered;
+pub use requests::{Answered, Reused};

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use storage::units::Offset;
 
-use crate::schedule::control::{ControlError, Outcome};
+use crate::schedule::control::Outcome;
 
 /// Requests whose answer is remembered, so that a repeated one answers as the first did.
 const REQUESTS_MAX: usize = 1_024;
@@ -21,50 +21,68 @@ pub struct Answered {
     pub committed_at: Offset,
 }
 
+/// Another request had that id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reused;
+
 /// Answers to requests with an id.
-#[derive(Debug, Default)]
-pub(super) struct Requests {
-    answers: VecDeque<Remembered>,
+#[derive(Debug)]
+pub(super) struct Requests<A> {
+    answers: VecDeque<Remembered<A>>,
     outcomes: usize,
 }
 
 #[derive(Debug)]
-struct Remembered {
+struct Remembered<A> {
     request_id: Vec<u8>,
     fingerprint: u64,
-    answered: Answered,
+    outcomes: usize,
+    answered: A,
 }
 
-impl Requests {
+impl<A> Default for Requests<A> {
+    fn default() -> Self {
+        Self {
+            answers: VecDeque::new(),
+            outcomes: 0,
+        }
+    }
+}
+
+impl<A: Clone> Requests<A> {
     /// What the request was answered before.
-    pub(super) fn find(
-        &self,
-        request_id: &[u8],
-        fingerprint: u64,
-    ) -> Result<Option<Answered>, ControlError> {
+    pub(super) fn find(&self, request_id: &[u8], fingerprint: u64) -> Result<Option<A>, Reused> {
         let known = self.answers.iter().find(|r| r.request_id == request_id);
         match known.filter(|_| !request_id.is_empty()) {
             None => Ok(None),
             Some(known) if known.fingerprint == fingerprint => Ok(Some(known.answered.clone())),
-            Some(_) => Err(ControlError::RequestIdReused),
+            Some(_) => Err(Reused),
         }
     }
 
-    pub(super) fn remember(&mut self, request_id: &[u8], fingerprint: u64, answered: &Answered) {
+    /// The answer has so many outcomes.
+    pub(super) fn remember(
+        &mut self,
+        request_id: &[u8],
+        fingerprint: u64,
+        outcomes: usize,
+        answered: &A,
+    ) {
         if request_id.is_empty() {
             return;
         }
-        self.outcomes += answered.outcomes.len();
+        self.outcomes += outcomes;
         self.answers.push_back(Remembered {
             request_id: request_id.to_vec(),
             fingerprint,
+            outcomes,
             answered: answered.clone(),
         });
         while self.answers.len() > REQUESTS_MAX
             || self.outcomes > OUTCOMES_MAX && self.answers.len() > 1
         {
             let oldest = self.answers.pop_front();
-            self.outcomes -= oldest.map_or(0, |r| r.answered.outcomes.len());
+            self.outcomes -= oldest.map_or(0, |r| r.outcomes);
         }
     }
 }

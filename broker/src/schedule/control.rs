@@ -19,7 +19,7 @@ use storage::{
 use thiserror::Error;
 
 use super::pending::{PendingError, fired_key, fired_records, timers};
-use crate::partition::Partition;
+use crate::partition::{Partition, Reused};
 
 /// The fire loop has a record in hand for the time of one append.
 pub const IN_HAND: Duration = Duration::from_millis(1);
@@ -121,6 +121,12 @@ pub enum ControlError {
     /// Another request had that id.
     #[error("the request id was used for another request")]
     RequestIdReused,
+}
+
+impl From<Reused> for ControlError {
+    fn from(_: Reused) -> Self {
+        Self::RequestIdReused
+    }
 }
 
 impl From<StoreError> for ControlError {

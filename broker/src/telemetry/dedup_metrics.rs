@@ -29,7 +29,26 @@ pub(super) struct TopicChecks {
     expired: IntCounter,
 }
 
+/// What those of one topic came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Checks {
+    /// Copies.
+    pub hits: u64,
+    /// New ids.
+    pub misses: u64,
+    /// Ids that the window had left behind.
+    pub expired: u64,
+}
+
 impl TopicChecks {
+    pub(super) fn so_far(&self) -> Checks {
+        Checks {
+            hits: self.hit.get(),
+            misses: self.miss.get(),
+            expired: self.expired.get(),
+        }
+    }
+
     /// So many ids were asked about; so many were taken, or had been.
     pub(super) fn count(&self, ids: usize, copies: usize, expired: u64) {
         let hits = copies as u64;

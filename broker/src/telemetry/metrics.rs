@@ -20,7 +20,7 @@ use storage::log::Synced;
 
 use super::{
     compaction_metrics::CompactionMetrics,
-    dedup_metrics::{DedupMetrics, TopicChecks},
+    dedup_metrics::{Checks, DedupMetrics, TopicChecks},
     group_metrics::GroupMetrics,
     register::{Register, doubling},
     schedule_metrics::ScheduleMetrics,
@@ -67,6 +67,11 @@ impl TopicMetrics {
     /// So many message ids of a batch were asked about: those were copies, and those had been taken too long ago.
     pub fn deduplicated(&self, ids: usize, copies: usize, expired: u64) {
         self.checks.count(ids, copies, expired);
+    }
+
+    /// What message ids came to so far.
+    pub fn checks(&self) -> Checks {
+        self.checks.so_far()
     }
 
     /// A batch was refused.

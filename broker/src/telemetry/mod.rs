@@ -8,7 +8,7 @@ mod metrics;
 mod register;
 mod schedule_metrics;
 
-pub use dedup_metrics::DedupMetrics;
+pub use dedup_metrics::{Checks, DedupMetrics};
 pub use group_metrics::GroupMetrics;
 pub use logs::{LEVELS, Loggers};
 pub use metrics::{LogFacts, Metrics, TopicMetrics};

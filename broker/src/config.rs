@@ -91,6 +91,8 @@ pub struct Config {
     pub flush_journal_bytes: u64,
     /// `log.flush.offset.checkpoint.interval.ms`
     pub checkpoint_interval: Duration,
+    /// `dedup.index.interval.ms`
+    pub dedup_index_interval: Duration,
     /// `log.scrub.interval.ms`
     pub scrub_interval: Duration,
     /// `log.scrub.bytes.per.second`
@@ -147,6 +149,7 @@ impl Config {
             producer_id_expiration_ms: l.number("producer.id.expiration.ms")?,
             flush_interval: l.millis("flush.interval.ms")?,
             flush_journal_bytes: journal_bytes(l)?,
+            dedup_index_interval: l.millis("dedup.index.interval.ms")?,
             checkpoint_interval: l.millis("log.flush.offset.checkpoint.interval.ms")?,
             scrub_interval: l.millis("log.scrub.interval.ms")?,
             scrub_bytes_per_second: l.number("log.scrub.bytes.per.second")?,

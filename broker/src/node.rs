@@ -134,6 +134,7 @@ impl Node {
         tasks.spawn(dedup::run(
             Arc::clone(&registry),
             Arc::clone(&dedup),
+            config.dedup_index_interval,
             stopped.clone(),
         ));
         let groups = groups(&metadata, &registry, &clock, &live, &metrics);

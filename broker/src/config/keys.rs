@@ -132,7 +132,7 @@ const I64: i64 = i64::MAX;
 pub const CODECS: [&str; 6] = ["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"];
 
 /// Every setting of the node.
-pub const KEYS: [Key; 95] = [
+pub const KEYS: [Key; 96] = [
     key(
         "node.id",
         Kind::Int(0, I32),
@@ -325,6 +325,12 @@ pub const KEYS: [Key; 95] = [
         Kind::Long(1_000, I64),
         "604800000",
         "All logs are read again this often, and once after the start, in search of damage (7 days).",
+    ),
+    key(
+        "dedup.index.interval.ms",
+        Kind::Int(1, I32),
+        "10000",
+        "Message ids go from memory to their index this often at least, in milliseconds: bounds what a start reads again.",
     ),
     key(
         "dedup.window.ms",

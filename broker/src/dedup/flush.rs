@@ -11,10 +11,8 @@ use tracing::{error, warn};
 use super::index::DedupIndex;
 use crate::partition::{Partition, Registry};
 
-/// Ids do not stay in memory longer than that: a start reads what the logs have since.
-const EVERY: Duration = Duration::from_secs(10);
-/// After the index did not take them.
-const AGAIN_AFTER: Duration = Duration::from_secs(1);
+/// It is looked this often, and after the index did not take them.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Brings what windows have to the index, in one run. Blocks on the disk. False where it could not.
 pub fn flush_all(index: &DedupIndex, partitions: &[Arc<Partition>]) -> bool {
@@ -52,13 +50,14 @@ pub fn flush_all(index: &DedupIndex, partitions: &[Arc<Partition>]) -> bool {
     }
 }
 
-/// Does so whenever many are in memory, and every so often; and makes the filter where it is to be made. Until the node stops.
+/// Does so whenever many are in memory, and every so often: a start reads what the logs have since; and makes the filter where it is to be made. Until the node stops.
 pub async fn run(
     registry: Arc<Registry>,
     index: Arc<DedupIndex>,
+    every: Duration,
     mut stopped: watch::Receiver<bool>,
 ) {
-    let mut all_at = Instant::now() + EVERY;
+    let mut all_at = Instant::now() + every;
     let mut filling = None;
     loop {
         if index.wants_filter()
@@ -77,18 +76,18 @@ pub async fn run(
             biased;
             _ = stopped.wait_for(|stop| *stop) => return,
             () = index.crowded.notified() => {}
-            () = sleep(AGAIN_AFTER) => {}
+            () = sleep(every.min(LOOK_EVERY)) => {}
         }
         let all = Instant::now() >= all_at;
         if !all && !index.is_crowded() {
             continue;
         }
-        all_at = Instant::now() + EVERY;
+        all_at = Instant::now() + every;
         let (registry, index) = (Arc::clone(&registry), Arc::clone(&index));
         let flush = move || flush_all(&index, &registry.online());
         match tokio::task::spawn_blocking(flush).await {
             Ok(true) => {}
-            Ok(false) => sleep(AGAIN_AFTER).await,
+            Ok(false) => sleep(LOOK_EVERY).await,
             Err(error) => error!(%error, "bringing message ids to their index failed"),
         }
     }

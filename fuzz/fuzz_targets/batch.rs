@@ -3,7 +3,10 @@
 #![no_main]
 
 use bytes::Bytes;
-use kafka_compat::records::{self, RecordRules};
+use kafka_compat::{
+    message_ids::MessageIdHash,
+    records::{self, RecordRules},
+};
 use libfuzzer_sys::fuzz_target;
 use storage::batch::{BatchHeader, HEADER_LEN, build_batch};
 
@@ -14,6 +17,7 @@ fuzz_target!(|data: &[u8]| {
         produce_version: 13,
         max_message_bytes: 1 << 20,
         inspect: true,
+        message_ids: Some(MessageIdHash { key: [7; 16] }),
         aliases: [].into(),
         now_ms: NOW_MS,
         max_delay_ms: 366 * 86_400_000,
@@ -28,9 +32,19 @@ fuzz_target!(|data: &[u8]| {
         return;
     };
     let batch = build_batch(header, data.get(HEADER_LEN..).unwrap_or_default());
-    if let Ok(checked) = records::check_produce(Some(batch), &rules)
-        && checked.held.is_none()
-    {
+    let Ok(checked) = records::check_produce(Some(batch), &rules) else {
+        return;
+    };
+    if let Some((place, _)) = checked.ids.found.first() {
+        let left = records::leave_out(&checked.ids, &[*place], &rules);
+        let held = left.expect("what was accepted can be split").held;
+        let rest = held.expect("something was left out").rest;
+        if let Some(rest) = rest {
+            let decoded = records::decode(&rest).expect("what is left can be read");
+            assert!(decoded.iter().all(|record| record.offset_delta != *place));
+        }
+    }
+    if checked.held.is_none() {
         let decoded = records::decode(&checked.batch).expect("what is accepted can be read");
         assert_eq!(
             decoded.len(),

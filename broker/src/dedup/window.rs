@@ -240,8 +240,11 @@ impl Window {
                 continue;
             }
             self.open.remove(&id);
-            if kind == MarkerKind::Abort {
-                self.recent.remove(&id);
+            // An older one that was forgotten, or is too old, may still be in the index: it must not come back.
+            if kind == MarkerKind::Abort
+                && let Some(taken) = self.recent.get_mut(&id)
+            {
+                *taken = Taken::forgotten(taken.at_ms);
             }
         }
     }
@@ -276,6 +279,133 @@ impl Window {
         };
         for (id, taken) in back.iter() {
             self.recent.entry(*id).or_insert(*taken);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const WINDOW_MS: i64 = 100;
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        /// A batch of these ids, by a producer in a transaction or by nobody.
+        Batch(Vec<u8>, Option<i64>),
+        End(i64, bool),
+        Forget(u8),
+        Leave,
+        /// Whether the index took them.
+        Left(bool),
+        Later(i64),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        let producer = proptest::option::of(1i64..3);
+        prop_oneof![
+            4 => (proptest::collection::vec(0u8..12, 1..4), producer).prop_map(|(ids, p)| Step::Batch(ids, p)),
+            1 => (1i64..3, any::<bool>()).prop_map(|(p, commits)| Step::End(p, commits)),
+            1 => (0u8..12).prop_map(Step::Forget),
+            1 => Just(Step::Leave),
+            1 => any::<bool>().prop_map(Step::Left),
+            1 => (1i64..60).prop_map(Step::Later),
+        ]
+    }
+
+    /// An id by the book: its offset, when it was taken, and in whose open transaction.
+    type Book = BTreeMap<u8, (i64, i64, Option<i64>)>;
+
+    fn in_book(book: &Book, id: u8, now: i64) -> Option<(i64, Option<i64>)> {
+        let (offset, at, open) = *book.get(&id)?;
+        (open.is_some() || now - at < WINDOW_MS).then_some((offset, open))
+    }
+
+    proptest! {
+        /// Whatever is in memory, on its way, or in the index: each id is known by exactly what the log says of it.
+        #[test]
+        fn the_window_and_the_index_together_know_what_the_log_says(steps in proptest::collection::vec(step(), 1..80)) {
+            let (mut window, mut index) = (Window::default(), Ids::default());
+            let (mut book, mut now, mut log_end) = (Book::new(), 1_000i64, 0i64);
+            let mut leaving: Option<Leaving> = None;
+            for step in steps {
+                match step {
+                    Step::Batch(ids, producer) => {
+                        let asked: Vec<_> = (0i32..).zip(&ids).map(|(at, id)| (at, u128::from(*id) << 64)).collect();
+                        let stored = Stored {
+                            taken: asked.iter().map(|(_, id)| index.get(id).copied()).collect(),
+                            generation: window.generation(),
+                        };
+                        let found = window.look(&asked, &stored, producer, now, WINDOW_MS);
+                        let known: Vec<_> = ids.iter().map(|id| in_book(&book, *id, now)).collect();
+                        let undecided = known.iter().any(|k| matches!(k, Some((_, Some(whose))) if Some(*whose) != producer));
+                        prop_assert_eq!(found.undecided, undecided);
+                        if undecided {
+                            continue;
+                        }
+                        let mut copies = Vec::new();
+                        for (at, (id, known)) in (0i32..).zip(ids.iter().zip(&known)) {
+                            let place = usize::try_from(at).unwrap();
+                            match known {
+                                Some((offset, _)) => copies.push((at, Offset(*offset))),
+                                None if ids[..place].contains(id) => copies.push((at, OF_THIS_BATCH)),
+                                None => {}
+                            }
+                        }
+                        prop_assert_eq!(&found.copies, &copies);
+                        for (at, id) in &asked {
+                            if copies.iter().any(|(copy, _)| copy == at) {
+                                continue;
+                            }
+                            let offset = log_end + i64::from(*at);
+                            let small = u8::try_from(*id >> 64).unwrap();
+                            window.take(*id, Taken { offset: Offset(offset), at_ms: now }, producer);
+                            book.insert(small, (offset, now, producer));
+                        }
+                        log_end += i64::try_from(ids.len()).unwrap();
+                    }
+                    Step::End(producer, commits) => {
+                        let kind = if commits { MarkerKind::Commit } else { MarkerKind::Abort };
+                        window.end_transaction(producer, kind);
+                        log_end += 1;
+                        if commits {
+                            book.values_mut().filter(|v| v.2 == Some(producer)).for_each(|v| v.2 = None);
+                        } else {
+                            book.retain(|_, v| v.2 != Some(producer));
+                        }
+                    }
+                    Step::Forget(id) => {
+                        if let Some((_, None)) = in_book(&book, id, now) {
+                            window.forget(u128::from(id) << 64, TimestampMs(now));
+                            book.remove(&id);
+                            log_end += 1;
+                        }
+                    }
+                    Step::Leave if leaving.is_none() => {
+                        let left = window.leave(Offset(log_end));
+                        let open = book.values().filter(|v| v.2.is_some()).map(|v| v.0).min();
+                        // Not beyond an open transaction's first id.
+                        prop_assert!(open.is_none_or(|open| left.covers_to.0 <= open));
+                        leaving = Some(left);
+                    }
+                    Step::Leave => {}
+                    Step::Left(took) => {
+                        if let Some(left) = leaving.take() {
+                            if took {
+                                index.extend(left.ids.iter().map(|(id, taken)| (*id, *taken)));
+                                window.left(Owner(1), left.covers_to);
+                            } else {
+                                window.stayed();
+                            }
+                        }
+                    }
+                    Step::Later(by) => now += by,
+                }
+            }
         }
     }
 }

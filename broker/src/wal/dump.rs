@@ -11,7 +11,7 @@ use kafka_compat::records;
 use serde::Serialize;
 use storage::{
     batch::BatchView,
-    frame::{CancelAction, CancelFrame, HoldFrame},
+    frame::{CancelAction, CancelFrame, ForgetFrame, HoldFrame},
     log::ScanStop,
     record::Record,
 };
@@ -101,7 +101,7 @@ fn row(
     Ok(FrameRow {
         segment: name.to_string_lossy().into_owned(),
         position,
-        kind: kind(header, opens_unit),
+        kind: kind(frame, opens_unit),
         base_offset: header.base_offset,
         last_offset: header.last_offset(),
         bytes: frame.bytes.len(),
@@ -142,6 +142,14 @@ fn entries(frame: &BatchView) -> anyhow::Result<Vec<EntryRow>> {
                 CancelAction::Rescheduled(due) => format!("rescheduled to {due}"),
                 CancelAction::Replaced => "replaced".into(),
             }),
+            ..EntryRow::default()
+        });
+        return Ok(entries.collect());
+    }
+    if let Some(forget) = ForgetFrame::parse(frame)? {
+        let entries = forget.message_ids.iter().map(|id| EntryRow {
+            offset: frame.header.base_offset,
+            action: Some(format!("forgotten {}", String::from_utf8_lossy(id))),
             ..EntryRow::default()
         });
         return Ok(entries.collect());

@@ -15,7 +15,9 @@ use std::{
 use admin::output::Format;
 use clap::{Args, Subcommand};
 use storage::{
+    batch::BatchView,
     disk::{Disk, DiskFile, OpenMode, RealDisk},
+    frame::ForgetFrame,
     log::{SEGMENT_HEADER_LEN, Scanner, SegmentHeader},
 };
 
@@ -112,9 +114,12 @@ fn open(path: &Path) -> Result<SegmentFile, String> {
 }
 
 /// What a frame is called.
-fn kind(header: &storage::batch::BatchHeader, opens_unit: bool) -> &'static str {
+fn kind(frame: &BatchView, opens_unit: bool) -> &'static str {
+    let header = &frame.header;
+    let forgets = || ForgetFrame::parse(frame).is_ok_and(|forget| forget.is_some());
     match (header.is_hidden(), header.is_fire()) {
         (true, _) if opens_unit => "HOLD",
+        (true, _) if forgets() => "FORGET",
         (true, _) => "CANCEL",
         (false, true) => "FIRE",
         (false, false) if header.is_control() => "CONTROL",

@@ -9,7 +9,7 @@ use admin::output::{self, Format};
 use serde::Serialize;
 use storage::{
     disk::{Disk, RealDisk},
-    frame::{CancelFrame, HoldFrame},
+    frame::{CancelFrame, ForgetFrame, HoldFrame},
     log::{ScanItem, ScanStop},
 };
 
@@ -108,8 +108,11 @@ fn take_in(verdict: &mut Verdict, unit: &ScanItem) -> Result<(), String> {
                 hold.record(i).map_err(|e| e.to_string())?;
                 verdict.held_records += 1;
             }
-        } else {
-            CancelFrame::parse(frame).map_err(|e| e.to_string())?;
+        } else if CancelFrame::parse(frame)
+            .map_err(|e| e.to_string())?
+            .is_none()
+        {
+            ForgetFrame::parse(frame).map_err(|e| e.to_string())?;
         }
     }
     Ok(())

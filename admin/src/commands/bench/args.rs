@@ -89,6 +89,9 @@ pub struct ProduceArgs {
     #[arg(long, value_name = "SPAN", value_parser = span)]
     #[serde(rename = "held_over_ms", serialize_with = "opt_millis")]
     pub held_over: Option<Duration>,
+    /// Give each record an id of its own (chronos-message-id), 32 characters that look drawn
+    #[arg(long)]
+    pub message_ids: bool,
     /// Bytes of a random key; 0 is no key
     #[arg(long, default_value_t = 0)]
     pub key_bytes: usize,

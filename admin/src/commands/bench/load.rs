@@ -6,6 +6,8 @@ use super::{Payload, ProduceArgs};
 
 /// Larger than a batch, so that a batch does not repeat itself.
 const POOL_BYTES: usize = 1 << 20;
+/// 2⁶⁴ divided by the golden ratio: multiples of it fill a range evenly, in no order.
+pub(super) const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
 const WORDS: &[&str] = &[
     "order",
     "account",
@@ -118,6 +120,35 @@ impl Keys {
     }
 }
 
+/// Message ids, no two of them alike, in no order.
+#[derive(Debug)]
+pub(super) struct Ids {
+    run: u64,
+    count: u64,
+    id: String,
+}
+
+impl Ids {
+    pub(super) fn new(seed: u64) -> Self {
+        Self {
+            run: seed,
+            count: 0,
+            id: String::new(),
+        }
+    }
+
+    pub(super) fn next(&mut self) -> &str {
+        use std::fmt::Write as _;
+        self.count += 1;
+        // An odd factor: each count has its own product.
+        let drawn = self.count.wrapping_mul(SPREAD);
+        self.id.clear();
+        // Writing to a String cannot fail.
+        let _ = write!(self.id, "{drawn:016x}{:016x}", self.run);
+        &self.id
+    }
+}
+
 /// Different in each process.
 pub(super) fn seed() -> u64 {
     RandomState::new().hash_one(0)
@@ -178,6 +209,13 @@ mod tests {
         let seen: HashSet<Vec<u8>> = (0..1_000).map(|_| keys.next().to_vec()).collect();
         assert_eq!(seen.len(), 10);
         assert!(seen.contains(b"key-0000000003".as_slice()));
+    }
+
+    #[test]
+    fn ids_differ() {
+        let mut ids = Ids::new(7);
+        let seen: HashSet<String> = (0..10_000).map(|_| ids.next().to_owned()).collect();
+        assert!(seen.len() == 10_000 && seen.iter().all(|id| id.len() == 32));
     }
 
     #[test]

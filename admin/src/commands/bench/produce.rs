@@ -14,7 +14,7 @@ use super::{
     broker::{self, Topic},
     client::{self, COUNTED, Producer, Record, Told},
     clock::{Clock, Pace, wait_until},
-    load::{self, Cuts, Keys},
+    load::{self, Cuts, Ids, Keys, SPREAD},
     monitor::{Done, End, Monitor},
     numbers::{Quantiles, float, per},
     report::{self, Cost, Rates, Subject},
@@ -24,8 +24,6 @@ use crate::output::Format;
 /// As fast as possible, answers are taken after so many records.
 const POLL_EVERY: u64 = 64;
 const HOUR_MS: i64 = 3_600_000;
-/// 2⁶⁴ divided by the golden ratio: multiples of it fill a range evenly, in no order.
-const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
 
 #[derive(Serialize)]
 struct Outcome<'a> {
@@ -138,6 +136,7 @@ struct Worker<'a> {
     values: Cuts,
     keys: Option<Keys>,
     headers: Option<OwnedHeaders>,
+    ids: Option<Ids>,
     /// Records to one partition before the next has its turn: a batch.
     run_length: u64,
     sent: u64,
@@ -170,6 +169,7 @@ impl<'a> Worker<'a> {
             values: Cuts::new(args.payload, args.value_bytes, seed),
             keys: Keys::new(args, !seed),
             headers: (!args.header.is_empty()).then_some(headers),
+            ids: args.message_ids.then(|| Ids::new(seed)),
             run_length: (args.batch_bytes / (args.value_bytes + args.key_bytes + 16)).max(1) as u64,
             sent: 0,
         }
@@ -251,6 +251,12 @@ impl<'a> Worker<'a> {
             headers = Some(headers.unwrap_or_default().insert(Header {
                 key: "chronos-deliver-at",
                 value: Some(due),
+            }));
+        }
+        if let Some(ids) = &mut self.ids {
+            headers = Some(headers.unwrap_or_default().insert(Header {
+                key: "chronos-message-id",
+                value: Some(ids.next()),
             }));
         }
         if let Some(headers) = headers {

@@ -6,6 +6,10 @@ use std::{path::Path, process::Command, time::Duration};
 
 use anyhow::Context;
 use compat_tests::{client, cluster::Broker, tool};
+use rdkafka::{
+    message::{Header, OwnedHeaders},
+    producer::FutureRecord,
+};
 use serde_json::{Value, json};
 
 /// buf in `proto/`, or why not: a desk without Node.js skips, CI does not.
@@ -43,7 +47,7 @@ async fn every_method_answers_through_reflection() {
             .unwrap();
         names.push(format!("topics/t/partitions/0/scheduledMessages/{id}"));
     }
-    let service = format!("http://{}/chronos.admin.v1.ScheduleService", broker.grpc);
+    let api = format!("http://{}/chronos.admin.v1", broker.grpc);
     let curl = |method: &str, body: &Value| -> Option<Value> {
         let said = buf(&[
             "curl",
@@ -52,43 +56,53 @@ async fn every_method_answers_through_reflection() {
             "--http2-prior-knowledge",
             "-d",
             &body.to_string(),
-            &format!("{service}/{method}"),
+            &format!("{api}.{method}"),
         ])
         .unwrap()?;
-        Some(serde_json::from_str(&said).unwrap())
+        // Of a stream, the first answer.
+        let mut answers = serde_json::Deserializer::from_str(&said).into_iter::<Value>();
+        Some(answers.next().unwrap().unwrap())
     };
     let at = json!({"topic": "t"});
     let tomorrow = "2099-01-01T00:00:00Z";
     let Some(listed) = curl(
-        "ListScheduledMessages",
+        "ScheduleService/ListScheduledMessages",
         &json!({"filter": at, "pageSize": 4}),
     ) else {
         return;
     };
     assert_eq!(listed["messages"].as_array().unwrap().len(), 4);
     let ask = |method: &str, body: Value| curl(method, &body).unwrap();
-    let got = ask("GetScheduledMessage", json!({"name": names[0]}));
+    let got = ask(
+        "ScheduleService/GetScheduledMessage",
+        json!({"name": names[0]}),
+    );
     assert_eq!(got["message"]["value"], "djA=", "{got}");
     let moved = ask(
-        "RescheduleScheduledMessage",
+        "ScheduleService/RescheduleScheduledMessage",
         json!({"name": names[0], "deliverTime": "2027-01-01T00:00:00Z"}),
     );
     assert_eq!(moved["deliverTime"], "2027-01-01T00:00:00Z");
     let cancelled = ask(
-        "CancelScheduledMessages",
+        "ScheduleService/CancelScheduledMessages",
         json!({"topic": "t", "partition": 0, "scheduleIds": ["1"]}),
     );
     let result = &cancelled["outcomes"][0]["result"];
     assert_eq!(*result, "CANCEL_RESULT_CANCELLED", "{cancelled}");
-    ask("DeliverScheduledMessageNow", json!({"name": names[2]}));
+    ask(
+        "ScheduleService/DeliverScheduledMessageNow",
+        json!({"name": names[2]}),
+    );
     let filter = json!({"topic": "t", "deliverBefore": tomorrow});
     let matched = ask(
-        "BatchCancelScheduledMessages",
+        "ScheduleService/BatchCancelScheduledMessages",
         json!({"filter": filter, "dryRun": true}),
     );
     assert!(matched["cancelled"].is_null(), "{matched}");
-    let stats = ask("GetScheduleStats", at.clone());
+    let stats = ask("ScheduleService/GetScheduleStats", at.clone());
     assert!(stats["pending"].as_str().is_some(), "{stats}");
+
+    dedup_and_replay(&broker, &ask);
 
     // A stream without an end: the first answer is enough.
     let methods = buf(&[
@@ -102,22 +116,76 @@ async fn every_method_answers_through_reflection() {
     .unwrap()
     .unwrap();
     for method in [
-        "ListScheduledMessages",
-        "GetScheduledMessage",
-        "RescheduleScheduledMessage",
-        "CancelScheduledMessages",
-        "DeliverScheduledMessageNow",
-        "BatchCancelScheduledMessages",
-        "GetScheduleStats",
-        "WatchSchedule",
+        "ScheduleService/ListScheduledMessages",
+        "ScheduleService/GetScheduledMessage",
+        "ScheduleService/RescheduleScheduledMessage",
+        "ScheduleService/CancelScheduledMessages",
+        "ScheduleService/DeliverScheduledMessageNow",
+        "ScheduleService/BatchCancelScheduledMessages",
+        "ScheduleService/GetScheduleStats",
+        "ScheduleService/WatchSchedule",
+        "DedupService/CheckMessageIds",
+        "DedupService/LookupMessageId",
+        "DedupService/ForgetMessageIds",
+        "DedupService/GetDedupStats",
+        "ReplayService/StreamReplay",
     ] {
-        let path = format!("chronos.admin.v1.ScheduleService/{method}");
+        let path = format!("chronos.admin.v1.{method}");
         assert!(methods.contains(&path), "{path}: {methods}");
     }
-    let ours = methods.lines().filter(|m| m.contains("ScheduleService"));
-    assert_eq!(ours.count(), 8, "a new method wants a call here: {methods}");
+    let ours = methods.lines().filter(|m| m.contains("chronos.admin"));
+    assert_eq!(
+        ours.count(),
+        13,
+        "a new method wants a call here: {methods}"
+    );
     let first = watch(&broker).unwrap();
     assert_eq!(first["pending"], "4", "{first}");
+}
+
+/// What was produced has a message id: it is taken, until it is forgotten; and it can be replayed.
+fn dedup_and_replay(broker: &Broker, ask: &dyn Fn(&str, Value) -> Value) {
+    let producer = client::producer(&broker.kafka, Duration::from_secs(10)).unwrap();
+    let headers = OwnedHeaders::new().insert(Header {
+        key: "chronos-message-id",
+        value: Some("one"),
+    });
+    let record = FutureRecord::<(), _>::to("t").payload("v").headers(headers);
+    let sent = futures::executor::block_on(producer.send(record, Duration::from_secs(10)));
+    let offset = sent.unwrap().offset.to_string();
+    // Base64 of "one".
+    let ids = json!({"topic": "t", "messageIds": ["b25l"]});
+    let checked = ask("DedupService/CheckMessageIds", ids.clone());
+    assert_eq!(
+        checked["uses"][0]["state"], "MESSAGE_ID_STATE_TAKEN",
+        "{checked}"
+    );
+    let found = ask(
+        "DedupService/LookupMessageId",
+        json!({"topic": "t", "messageId": "b25l"}),
+    );
+    assert_eq!(found["uses"][0]["offset"], offset.as_str(), "{found}");
+    let forgotten = ask("DedupService/ForgetMessageIds", ids.clone());
+    assert_eq!(
+        forgotten["uses"][0]["state"], "MESSAGE_ID_STATE_TAKEN",
+        "{forgotten}"
+    );
+    let checked = ask("DedupService/CheckMessageIds", ids);
+    assert_eq!(
+        checked["uses"][0]["state"], "MESSAGE_ID_STATE_FREE",
+        "{checked}"
+    );
+    let stats = ask("DedupService/GetDedupStats", json!({}));
+    assert_eq!(stats["topics"][0]["misses"], "1", "{stats}");
+    let replayed = ask(
+        "ReplayService/StreamReplay",
+        json!({"topic": "t", "filter": {"messageId": "one"}}),
+    );
+    assert_eq!(
+        replayed["records"][0]["offset"],
+        offset.as_str(),
+        "{replayed}"
+    );
 }
 
 /// The first answer of the stream, which has no end of its own.

@@ -35,6 +35,7 @@ use crate::{
     ids::ProducerIds,
     metadata::{Command, Metadata, MetadataOptions},
     partition::{Registry, RegistryOptions},
+    replay::job::{self, ReplayJobs},
     schedule::{fire_loop::FireHandle, key_index::KeyIndex},
     scrub,
     telemetry::{Loggers, Metrics},
@@ -150,6 +151,15 @@ impl Node {
         };
         let transactions = transactions(around, &clock);
         tasks.spawn(transactions.clone().run(stopped.clone()));
+        let replay_jobs = ReplayJobs::new(job::Around {
+            metadata: metadata.clone(),
+            registry: Arc::clone(&registry),
+            fire: fire.clone(),
+            producer_ids: Arc::clone(&producer_ids),
+            config: live.clone(),
+            clock: Arc::clone(&clock),
+        });
+        tasks.spawn(replay_jobs.clone().run(stopped.clone()));
         let broker = Arc::new(Broker {
             node_id: config.node_id,
             log_dir: std::path::absolute(&config.data_dir)?.display().to_string(),
@@ -163,6 +173,7 @@ impl Node {
             transactions,
             producer_ids,
             clock,
+            replay_jobs,
             dedup,
             metrics: Arc::clone(&metrics),
         });

@@ -85,6 +85,7 @@ use crate::{
     ids::ProducerIds,
     metadata::{Command, Metadata, MetadataError, Outcome},
     partition::Registry,
+    replay::job::ReplayJobs,
     schedule::fire_loop::FireHandle,
     telemetry::{Loggers, Metrics},
     transaction::Transactions,
@@ -117,6 +118,8 @@ pub struct Broker {
     pub producer_ids: Arc<ProducerIds>,
     /// Wall time.
     pub clock: Arc<dyn Clock>,
+    /// Replay jobs.
+    pub replay_jobs: ReplayJobs,
     /// Message ids.
     pub dedup: Arc<DedupIndex>,
     /// Counters.

@@ -7,6 +7,7 @@ mod names;
 mod page_token;
 mod places;
 mod replay;
+mod replay_jobs;
 mod schedule;
 
 use std::{sync::Arc, time::Duration};

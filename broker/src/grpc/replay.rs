@@ -19,10 +19,11 @@ use tonic::{Code, Request, Response, Status};
 
 use super::{
     errors::{self, invalid, status},
-    moments, places,
+    moments, places, replay_jobs,
 };
 use crate::{
     api::Broker,
+    metadata::JobState,
     pace,
     partition::Partition,
     replay::{Plan, Replay, ReplayError, Replayed, Span, Stop, Wanted},
@@ -53,7 +54,7 @@ impl Service {
         }
         let plan = plan(&request)?;
         let partitions = places::partitions(&self.broker, &request.topic, &request.partitions)?;
-        let spans = spans(&request, &partitions)?;
+        let spans = spans(request.range.as_ref(), &partitions)?;
         let logs = partitions.iter().map(|p| p.log().watch()).collect();
         let token = request.resume_token.clone();
         let unresumed = pb::StreamReplayRequest {
@@ -87,8 +88,12 @@ impl Service {
     }
 }
 
-fn plan(request: &pb::StreamReplayRequest) -> Result<Plan, Status> {
-    let range = request.range.clone().unwrap_or_default();
+/// Which records a range and a filter name.
+pub(super) fn wanted(
+    range: Option<&pb::ReplayRange>,
+    filter: Option<&pb::ReplayFilter>,
+) -> Result<Wanted, Status> {
+    let range = range.cloned().unwrap_or_default();
     let time = |field: &str, at: &Option<Timestamp>| {
         let at = at.as_ref();
         at.map(|at| moments::ms_of(field, at)).transpose()
@@ -100,19 +105,23 @@ fn plan(request: &pb::StreamReplayRequest) -> Result<Plan, Status> {
     {
         return Err(invalid("range.end_time", "it is before the start"));
     }
-    let filter = request.filter.clone().unwrap_or_default();
-    let limit = u64::try_from(request.limit).map_err(|_| invalid("limit", "it is negative"))?;
+    let filter = filter.cloned().unwrap_or_default();
     let header = filter.header.map(|h| (h.key, h.value.map(Into::into)));
+    Ok(Wanted {
+        start_ms,
+        end_ms,
+        key: filter.key.map(Into::into),
+        header,
+        message_id: filter.message_id,
+    })
+}
+
+fn plan(request: &pb::StreamReplayRequest) -> Result<Plan, Status> {
+    let limit = u64::try_from(request.limit).map_err(|_| invalid("limit", "it is negative"))?;
     let order = pb::ReplayOrder::try_from(request.order);
     let order = order.map_err(|_| invalid("order", "there is no such order"))?;
     Ok(Plan {
-        wanted: Wanted {
-            start_ms,
-            end_ms,
-            key: filter.key.map(Into::into),
-            header,
-            message_id: filter.message_id,
-        },
+        wanted: wanted(request.range.as_ref(), request.filter.as_ref())?,
         merged: order == pb::ReplayOrder::MergedByTime || request.speed > 0.0,
         limit: (limit > 0).then_some(limit),
         waits: request.wait,
@@ -120,12 +129,12 @@ fn plan(request: &pb::StreamReplayRequest) -> Result<Plan, Status> {
 }
 
 /// The offsets that were asked for of each partition.
-fn spans(
-    request: &pb::StreamReplayRequest,
+pub(super) fn spans(
+    range: Option<&pb::ReplayRange>,
     partitions: &[Arc<Partition>],
 ) -> Result<Vec<Option<Span>>, Status> {
     let mut spans = vec![None; partitions.len()];
-    for asked in request.range.iter().flat_map(|range| &range.offsets) {
+    for asked in range.iter().flat_map(|range| &range.offsets) {
         let at = partitions
             .iter()
             .position(|p| p.key.index == asked.partition);
@@ -267,7 +276,7 @@ async fn blocking<T: Send + 'static>(
     done.map_err(stops)?.map_err(|error| of_replay(&error))
 }
 
-fn of_replay(error: &ReplayError) -> Status {
+pub(super) fn of_replay(error: &ReplayError) -> Status {
     let message = error.to_string();
     match error {
         ReplayError::OutOfRange {
@@ -312,5 +321,82 @@ impl ReplayService for Service {
             Some((answer, streaming))
         });
         Ok(Response::new(Box::pin(stream)))
+    }
+
+    async fn create_replay_job(
+        &self,
+        request: Request<pb::CreateReplayJobRequest>,
+    ) -> Result<Response<pb::CreateReplayJobResponse>, Status> {
+        let job = replay_jobs::create(&self.broker, request.into_inner()).await?;
+        let job = Some(job);
+        Ok(Response::new(pb::CreateReplayJobResponse { job }))
+    }
+
+    async fn get_replay_job(
+        &self,
+        request: Request<pb::GetReplayJobRequest>,
+    ) -> Result<Response<pb::GetReplayJobResponse>, Status> {
+        let job = Some(replay_jobs::get(
+            &self.broker,
+            &request.into_inner().job_id,
+        )?);
+        Ok(Response::new(pb::GetReplayJobResponse { job }))
+    }
+
+    async fn list_replay_jobs(
+        &self,
+        _request: Request<pb::ListReplayJobsRequest>,
+    ) -> Result<Response<pb::ListReplayJobsResponse>, Status> {
+        let jobs = replay_jobs::list(&self.broker);
+        Ok(Response::new(pb::ListReplayJobsResponse { jobs }))
+    }
+
+    type WatchReplayJobStream = replay_jobs::Watched;
+
+    async fn watch_replay_job(
+        &self,
+        request: Request<pb::WatchReplayJobRequest>,
+    ) -> Result<Response<Self::WatchReplayJobStream>, Status> {
+        let id = request.into_inner().job_id;
+        let watched = replay_jobs::watch(&self.broker, id, self.stopped.clone())?;
+        Ok(Response::new(watched))
+    }
+
+    async fn pause_replay_job(
+        &self,
+        request: Request<pb::PauseReplayJobRequest>,
+    ) -> Result<Response<pb::PauseReplayJobResponse>, Status> {
+        let id = request.into_inner().job_id;
+        let job = replay_jobs::set_state(&self.broker, &id, JobState::Paused).await?;
+        let job = Some(job);
+        Ok(Response::new(pb::PauseReplayJobResponse { job }))
+    }
+
+    async fn resume_replay_job(
+        &self,
+        request: Request<pb::ResumeReplayJobRequest>,
+    ) -> Result<Response<pb::ResumeReplayJobResponse>, Status> {
+        let id = request.into_inner().job_id;
+        let job = replay_jobs::set_state(&self.broker, &id, JobState::Running).await?;
+        let job = Some(job);
+        Ok(Response::new(pb::ResumeReplayJobResponse { job }))
+    }
+
+    async fn cancel_replay_job(
+        &self,
+        request: Request<pb::CancelReplayJobRequest>,
+    ) -> Result<Response<pb::CancelReplayJobResponse>, Status> {
+        let id = request.into_inner().job_id;
+        let job = replay_jobs::set_state(&self.broker, &id, JobState::Cancelled).await?;
+        let job = Some(job);
+        Ok(Response::new(pb::CancelReplayJobResponse { job }))
+    }
+
+    async fn delete_replay_job(
+        &self,
+        request: Request<pb::DeleteReplayJobRequest>,
+    ) -> Result<Response<pb::DeleteReplayJobResponse>, Status> {
+        replay_jobs::remove(&self.broker, &request.into_inner().job_id).await?;
+        Ok(Response::new(pb::DeleteReplayJobResponse {}))
     }
 }

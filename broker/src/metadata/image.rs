@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, sync::Arc};
 use serde::{Deserialize, Serialize};
 use storage::units::TopicId;
 
-use super::command::{Command, Outcome};
+use super::{
+    command::{Command, Outcome},
+    replay_job::{JobState, ReplayJob},
+};
 
 /// Topics that the node keeps its own state in; clients do not write to them.
 pub(super) const INTERNAL_TOPICS: [&str; 2] = [crate::group::TOPIC, crate::transaction::TOPIC];
@@ -33,6 +36,9 @@ pub struct Image {
     /// Settings of consumer groups, by their ids.
     #[serde(default)]
     pub group_configs: BTreeMap<String, BTreeMap<String, String>>,
+    /// Replay jobs by their ids.
+    #[serde(default)]
+    pub replay_jobs: BTreeMap<String, Arc<ReplayJob>>,
     /// Names by id, of `topics`. Derived.
     #[serde(skip)]
     names: BTreeMap<TopicId, String>,
@@ -179,6 +185,51 @@ impl Image {
                 self.next_producer_id += count;
                 Outcome::ProducerIds { first, count }
             }
+            Command::CreateReplayJob { job } => {
+                if self.replay_jobs.contains_key(&job.id) {
+                    return Outcome::JobExists;
+                }
+                self.replay_jobs.insert(job.id.clone(), Arc::new(*job));
+                Outcome::Done
+            }
+            Command::SetReplayJobState { id, state } => self.edit_job(&id, |job| {
+                if !job.state.is_open() {
+                    return Outcome::WrongState;
+                }
+                job.state = state;
+                Outcome::Done
+            }),
+            Command::AdvanceReplayJob {
+                id,
+                producers,
+                progress,
+                ended,
+            } => self.edit_job(&id, |job| {
+                if job.producers != producers {
+                    return Outcome::NoSuchJob;
+                }
+                job.progress = progress;
+                // Somebody may have given it up meanwhile.
+                if let Some(ended) = ended.filter(|_| job.state != JobState::Cancelled) {
+                    job.state = ended;
+                }
+                Outcome::Done
+            }),
+            Command::RemoveReplayJob { id } => match self.replay_jobs.get(&id) {
+                None => Outcome::NoSuchJob,
+                Some(job) if job.state.is_open() => Outcome::WrongState,
+                Some(_) => {
+                    self.replay_jobs.remove(&id);
+                    Outcome::Done
+                }
+            },
+        }
+    }
+
+    fn edit_job(&mut self, id: &str, change: impl FnOnce(&mut ReplayJob) -> Outcome) -> Outcome {
+        match self.replay_jobs.get_mut(id) {
+            Some(job) => change(Arc::make_mut(job)),
+            None => Outcome::NoSuchJob,
         }
     }
 

@@ -16,6 +16,7 @@ mod image;
 mod log_store;
 mod network;
 mod raft_types;
+mod replay_job;
 mod state_machine;
 #[cfg(test)]
 mod tests;
@@ -24,3 +25,4 @@ pub use command::{Command, Outcome};
 pub(crate) use handle::random_uuid;
 pub use handle::{Metadata, MetadataError, MetadataOptions, Quorum};
 pub use image::{Broker, Image, PartitionState, Topic};
+pub use replay_job::{JobDeliver, JobProgress, JobSpan, JobSpec, JobState, ReplayJob};

@@ -13,7 +13,7 @@ use scheduler::{Place, TimerKey, TimerStore};
 use storage::{
     control::Marker,
     frame::{CancelAction, CancelEntry},
-    log::{AppendError, Appended, Frame, Guard, Log, Offsets, Origin, Retained, Unit},
+    log::{AppendError, Appended, Frame, Log, Offsets, Origin, Retained, Unit},
     units::{LeaderEpoch, Offset, TimestampMs, TopicId},
 };
 use tokio::sync::watch;
@@ -153,7 +153,7 @@ impl Partition {
     pub fn append(
         &self,
         accepted: Accepted,
-        guard: Option<Guard>,
+        origin: Origin,
         once: Option<&Once<'_>>,
         now: TimestampMs,
     ) -> Result<AppendedUnit, NotAppended> {
@@ -181,7 +181,7 @@ impl Partition {
         let original = *accepted.original();
         let answer = accepted.answer;
         let (unit, timers) = accepted.into_unit(entries, now);
-        let append = || self.append_as(unit, now, Origin::Client { guard });
+        let append = || self.append_as(unit, now, origin);
         let mut appended = match once {
             Some(once) => self.once(once, now, append)?,
             None => append()?,

@@ -5,6 +5,7 @@
 //! the disk, and hold what one read of each partition gave.
 
 mod cursor;
+pub mod job;
 mod token;
 
 use std::sync::Arc;

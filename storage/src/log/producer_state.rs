@@ -75,6 +75,8 @@ pub struct ProducerInfo {
     pub epoch: i16,
     /// The last sequence of its last batch; -1 none.
     pub last_sequence: i32,
+    /// The last offset of its last batch; -1 none.
+    pub last_offset: i64,
     /// The largest timestamp of its last batch, or its marker's; -1 none.
     pub last_timestamp: i64,
     /// The epoch of the coordinator that wrote its last marker; -1 none.
@@ -274,6 +276,7 @@ impl Producers {
                 id: *id,
                 epoch: p.epoch,
                 last_sequence: p.batches.back().map_or(-1, |b| b.last_sequence),
+                last_offset: p.batches.back().map_or(-1, |b| b.last_offset),
                 last_timestamp: p
                     .last_timestamp
                     .or(p.batches.back().map(|b| b.timestamp))

@@ -11,7 +11,7 @@ use kafka_compat::{
 };
 use storage::{
     batch::BatchView,
-    log::{AppendError, Guard},
+    log::{AppendError, Guard, Origin},
     units::{Offset, TimestampMs},
 };
 use tokio::time::{Instant, timeout_at};
@@ -316,7 +316,8 @@ impl Batch<'_> {
             return Err(Refused::Other(Kafka::PolicyViolation, Some(why)).into());
         }
         let cancels = !accepted.cancels.is_empty();
-        match self.partition.append(accepted, self.guard, once, self.now) {
+        let origin = Origin::Client { guard: self.guard };
+        match self.partition.append(accepted, origin, once, self.now) {
             Ok(unit) => Ok(Appended {
                 unit,
                 held,

@@ -9,7 +9,7 @@ use storage::{
     batch::{ATTR_TRANSACTIONAL, BatchHeader, build_batch},
     control::{Marker, MarkerKind},
     disk::{Disk, crash::CrashDisk},
-    log::{Chunk, FirstBatch, Log, LogOptions, ReadUpTo, Syncer, SyncerOptions},
+    log::{Chunk, FirstBatch, Log, LogOptions, Origin, ReadUpTo, Syncer, SyncerOptions},
     record::Record,
     units::{LeaderEpoch, Offset, TimestampMs, TopicId},
 };
@@ -251,7 +251,7 @@ impl World {
             let guard = header.is_transactional().then(|| log.guard(&first, now.0));
             let guard = guard.flatten();
             self.partition
-                .append(accept::accept(checked), guard, None, now)
+                .append(accept::accept(checked), Origin::Client { guard }, None, now)
         };
         self.fire.watch(&self.partition);
         appended.map_err(|e| e.to_string())

@@ -3,7 +3,9 @@
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
-    commands::{BenchCommand, DedupCommand, GroupCommand, ReplayArgs, ScheduleCommand, TxnCommand},
+    commands::{
+        BenchCommand, DedupCommand, GroupCommand, ReplayCommand, ScheduleCommand, TxnCommand,
+    },
     output::Format,
 };
 
@@ -57,8 +59,9 @@ pub enum Command {
     /// Look up message ids, give them free, count them
     #[command(subcommand)]
     Dedup(DedupCommand),
-    /// Read records once more, by time or by offset, without a group
-    Replay(ReplayArgs),
+    /// Read records once more, by time or by offset: as a stream, or into a topic
+    #[command(subcommand)]
+    Replay(ReplayCommand),
     /// List, cancel and move held records
     #[command(subcommand)]
     Schedule(ScheduleCommand),

@@ -454,7 +454,7 @@ async fn chronosctl_replays() {
     let run = |args: &[&str]| {
         let mut command = Command::new(binary().unwrap().with_file_name("chronosctl"));
         command
-            .args(["--admin", &node.broker.grpc, "replay", TOPIC])
+            .args(["--admin", &node.broker.grpc, "replay", "stream", TOPIC])
             .args(args);
         tool::run(&mut command)
     };

@@ -22,7 +22,10 @@ pub use bench::{
 
 pub use dedup::DedupCommand;
 pub use group::{GroupCommand, SeekArgs, Target as SeekTarget};
-pub use replay::ReplayArgs;
+pub use replay::{
+    Range as ReplayRange, ReplayCommand, StartArgs as ReplayStartArgs,
+    StreamArgs as ReplayStreamArgs,
+};
 pub use schedule::{Filter as ScheduleFilter, Place as SchedulePlace, ScheduleCommand};
 pub use txn::{AbortArgs, TxnCommand};
 
@@ -39,7 +42,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Group(command) => group::run(bootstrap, format, command).await,
         Command::Txn(command) => txn::run(bootstrap, format, command).await,
         Command::Dedup(command) => dedup::run(&cli.admin, format, command).await,
-        Command::Replay(args) => replay::run(&cli.admin, format, args).await,
+        Command::Replay(command) => replay::run(&cli.admin, format, command).await,
         Command::Schedule(command) => schedule::run(&cli.admin, format, command).await,
         Command::Wal { args } => wal::run(format, &args),
         Command::Demo { topic } => demo::run(bootstrap, format, &topic).await,

@@ -32,6 +32,8 @@ const BLOCK_BYTES: usize = 4 << 10;
 const BITS_PER_KEY: f64 = 10.0;
 /// Merged files are at most so large: an owner's removal takes whole ones away.
 const FILE_BYTES: u64 = 256 << 20;
+/// Read ahead of a file that is merged.
+const READAHEAD_BYTES: usize = 128 << 10;
 /// Runs of about one size that are merged into one.
 const MERGE_WIDTH: i32 = 16;
 /// A file that nothing was merged with is looked through after this: what is too old goes.
@@ -320,6 +322,11 @@ fn options(cache: &Cache, rule: Rule) -> Options {
     options.set_compaction_style(DBCompactionStyle::Universal);
     options.set_universal_compaction_options(&merging);
     options.set_level_zero_file_num_compaction_trigger(MERGE_WIDTH + 2);
+    // A run that waits to be merged harms lookups a little; one that is not taken in stays in memory.
+    options.set_level_zero_slowdown_writes_trigger(i32::MAX);
+    options.set_level_zero_stop_writes_trigger(i32::MAX);
+    // Of each of the files that are merged: two dozens and more.
+    options.set_compaction_readahead_size(READAHEAD_BYTES);
     options.set_target_file_size_base(FILE_BYTES);
     options.set_periodic_compaction_seconds(LOOK_THROUGH_SECONDS);
     options.set_write_buffer_size(1 << 20);

@@ -1,4 +1,4 @@
-//! `chronosctl replay`: records of a topic once more, by time or by offset.
+//! `chronosctl replay stream`: records of a topic once more, by time or by offset.
 
 use std::process::ExitCode;
 
@@ -7,38 +7,19 @@ use clap::Args;
 use proto::admin::v1::{self as pb, replay_service_client::ReplayServiceClient};
 use serde::Serialize;
 
+use super::range::Range;
 use crate::{
     grpc,
     output::{self, Format},
-    time::{self, moment},
+    time,
 };
 
 /// What to replay.
 #[derive(Debug, Args)]
-pub struct ReplayArgs {
-    /// The topic
-    topic: String,
-    /// A partition; may be given several times [default: all]
-    #[arg(short, long)]
-    partition: Vec<i32>,
-    /// With this time or a later one: epoch milliseconds, RFC 3339 with offset, or -1h30m from now
-    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
-    from: Option<String>,
-    /// With a time before this one
-    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
-    to: Option<String>,
-    /// These offsets of a partition, the last one excluded: 0:100..200, or 0:100.. ; may be given several times
-    #[arg(long, value_name = "P:FROM..TO", value_parser = offsets)]
-    offsets: Vec<pb::OffsetRange>,
-    /// With this key
-    #[arg(short, long)]
-    key: Option<String>,
-    /// With this header, and this value of it if one is given
-    #[arg(short = 'H', long, value_name = "NAME[=VALUE]")]
-    header: Option<String>,
-    /// With this chronos-message-id
-    #[arg(long, value_name = "ID")]
-    message_id: Option<String>,
+pub struct StreamArgs {
+    /// Which records
+    #[command(flatten)]
+    range: Range,
     /// How many at most
     #[arg(short = 'n', long)]
     limit: Option<u32>,
@@ -56,57 +37,18 @@ pub struct ReplayArgs {
     resume: Option<String>,
 }
 
-fn offsets(text: &str) -> Result<pb::OffsetRange, String> {
-    let parse = || {
-        let (partition, range) = text.split_once(':')?;
-        let (start, end) = range.split_once("..")?;
-        let end_offset = match end {
-            "" => None,
-            end => Some(end.parse().ok()?),
-        };
-        Some(pb::OffsetRange {
-            partition: partition.parse().ok()?,
-            start_offset: start.parse().ok()?,
-            end_offset,
-        })
-    };
-    parse().ok_or_else(|| "it is not like 0:100..200".to_owned())
-}
-
-impl ReplayArgs {
+impl StreamArgs {
     fn into_request(self) -> anyhow::Result<pb::StreamReplayRequest> {
-        let at = |text: Option<String>| {
-            let at = text.map(|text| moment(&text).map(time::timestamp));
-            at.transpose()
-        };
-        let header = self.header.map(|text| match text.split_once('=') {
-            Some((key, value)) => pb::Header {
-                key: key.to_owned(),
-                value: Some(value.to_owned().into()),
-            },
-            None => pb::Header {
-                key: text,
-                value: None,
-            },
-        });
         let order = if self.merged {
             pb::ReplayOrder::MergedByTime
         } else {
             pb::ReplayOrder::Partition
         };
         Ok(pb::StreamReplayRequest {
-            topic: self.topic,
-            partitions: self.partition,
-            range: Some(pb::ReplayRange {
-                start_time: at(self.from)?,
-                end_time: at(self.to)?,
-                offsets: self.offsets,
-            }),
-            filter: Some(pb::ReplayFilter {
-                key: self.key.map(Into::into),
-                header,
-                message_id: self.message_id,
-            }),
+            range: Some(self.range.range()?),
+            filter: Some(self.range.filter()),
+            topic: self.range.topic,
+            partitions: self.range.partition,
             order: order.into(),
             speed: self.speed.unwrap_or_default(),
             limit: self.limit.map(Into::into).unwrap_or_default(),
@@ -126,7 +68,7 @@ struct Replayed {
     headers: Vec<(String, Option<String>)>,
 }
 
-pub(super) async fn run(admin: &str, format: Format, args: ReplayArgs) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(admin: &str, format: Format, args: StreamArgs) -> anyhow::Result<ExitCode> {
     let request = args.into_request()?;
     let channel = grpc::connect(admin, None).await?;
     let mut client = ReplayServiceClient::new(channel).max_decoding_message_size(usize::MAX);
@@ -181,24 +123,5 @@ impl Replayed {
         let key = key.unwrap_or_default();
         let value = self.value.as_deref().unwrap_or("(null)");
         format!("{}:{}  {at}  {key}{value}", self.partition, self.offset)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn offsets_are_read() {
-        let range = |partition, start_offset, end_offset| pb::OffsetRange {
-            partition,
-            start_offset,
-            end_offset,
-        };
-        assert_eq!(offsets("0:100..200"), Ok(range(0, 100, Some(200))));
-        assert_eq!(offsets("12:7.."), Ok(range(12, 7, None)));
-        for wrong in ["", "1", "1:2", "x:1..2", "1:..2", "1:2..x"] {
-            assert!(offsets(wrong).is_err(), "{wrong}");
-        }
     }
 }

@@ -16,6 +16,7 @@
 //! | `Transactions::finish` | per transaction that ends | its markers, and that it is complete | `Ending`s of shards | when written, shutdown |
 //! | `compaction` | 1 | compacting logs | a timer | shutdown |
 //! | `scrub` | 1 | looking for damage | a timer | shutdown |
+//! | `replay::job` | 1, and 1 for each job that runs | a job's progress | metadata images | shutdown |
 //! | `dedup::run` | 1 | bringing message ids to their index | many in memory, a timer | shutdown |
 //! | `node::checkpoints` | 1 | when logs are checkpointed | a timer | shutdown |
 

@@ -57,6 +57,9 @@ bench: build ## us and Apache Kafka 4.3.1 in turn, three rounds: rates, latencie
 bench-held: build ## held records: lateness, herds, memory of what waits, and NATS JetStream beside them
 	$(call timed,bench-held,scripts/bench_held.sh)
 
+bench-native: build ## message ids with a window of 100 million, and replay of 20 GB: rates, memory, times
+	$(call timed,bench-native,scripts/bench_native.sh)
+
 bench-groups: build ## groups, transactions and compaction, us and Apache Kafka 4.3.1 in turn: joins, commits, loads, CPU, memory
 	@scripts/packages.sh tests
 	$(call timed,bench-groups,scripts/bench_groups.sh)

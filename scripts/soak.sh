@@ -10,6 +10,8 @@ soak() { cargo-nextest nextest run --locked --package compat-tests --no-capture 
 CHRONOS_HELD_RECORDS=10000 CHRONOS_HELD_SECONDS=20 soak --test held_crash
 CHRONOS_ROUNDS=100 soak --test produce_crash
 CHRONOS_METADATA_ROUNDS=100 soak --test metadata_crash
+CHRONOS_DEDUP_ROUNDS=100 soak --test dedup_crash
+CHRONOS_REPLAY_ROUNDS=34 soak --test replay_jobs
 CHRONOS_REBALANCE_SECONDS=180 soak --test rebalance
 for _ in $(seq 10); do soak --test disk_full --test sync_failure; done
 PROPTEST_CASES=20000 cargo-nextest nextest run --locked --package storage --package kafka-compat --package scheduler --package broker

@@ -17,7 +17,7 @@ use std::process::ExitCode;
 pub use bench::{
     BenchCommand, BenchCommitArgs, Common as BenchCommon, ConsumeArgs as BenchConsumeArgs, E2eArgs,
     GroupsCommand, GroupsSubject, HeldArgs, JoinArgs, JoinProtocol, Payload,
-    ProduceArgs as BenchProduceArgs, ReadyArgs, TxnArgs,
+    ProduceArgs as BenchProduceArgs, ReadyArgs, ReplayArgs as BenchReplayArgs, TxnArgs,
 };
 
 pub use dedup::DedupCommand;
@@ -38,7 +38,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Topic(command) => topic::run(bootstrap, format, command).await,
         Command::Produce(args) => produce::run(bootstrap, format, args).await,
         Command::Consume(args) => consume::run(bootstrap, format, &args),
-        Command::Bench(command) => bench::run(bootstrap, format, command).await,
+        Command::Bench(command) => bench::run(bootstrap, &cli.admin, format, command).await,
         Command::Group(command) => group::run(bootstrap, format, command).await,
         Command::Txn(command) => txn::run(bootstrap, format, command).await,
         Command::Dedup(command) => dedup::run(&cli.admin, format, command).await,

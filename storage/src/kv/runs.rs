@@ -235,6 +235,7 @@ impl Runs {
     ) -> Result<(), KvError> {
         let mut options = ReadOptions::default();
         options.fill_cache(false);
+        options.set_readahead_size(READAHEAD_BYTES);
         options.set_iterate_lower_bound(1u32.to_be_bytes());
         for item in self.db.iterator_opt(IteratorMode::Start, options) {
             let (key, value) = item.map_err(|source| self.store(source))?;

@@ -15,6 +15,8 @@ pub enum BenchCommand {
     Produce(ProduceArgs),
     /// Read all partitions from the beginning: rate, cost
     Consume(ConsumeArgs),
+    /// Stream a range over gRPC: time to the first record, rate, cost (ChronosDB only)
+    Replay(ReplayArgs),
     /// Write at a steady rate and read at the end: time from the intended sending to the arrival
     E2e(E2eArgs),
     /// Write records that are due over a window: how late each came, and whether all came once
@@ -119,6 +121,30 @@ pub struct ConsumeArgs {
     /// Stop after so many records [default: at the end of all partitions]
     #[arg(short = 'n', long)]
     pub records: Option<u64>,
+}
+
+/// What `bench replay` takes.
+#[derive(Debug, Args, Serialize)]
+pub struct ReplayArgs {
+    /// What every benchmark takes.
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub common: Common,
+    /// From this time on: epoch milliseconds, RFC 3339, or -1h30m from now
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    pub from: Option<String>,
+    /// Before this time
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    pub to: Option<String>,
+    /// At most so many records, of each stream
+    #[arg(short = 'n', long)]
+    pub records: Option<u64>,
+    /// The earliest time first over all partitions
+    #[arg(long)]
+    pub merged: bool,
+    /// Streams at once, a connection each
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub streams: u32,
 }
 
 /// What `bench e2e` takes.

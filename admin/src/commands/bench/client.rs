@@ -224,13 +224,18 @@ pub(super) fn assign(
 }
 
 /// Hands a record over, waiting for room in the queue.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a thread of its own, and the crate's poll spins for as long as it is told to wait: that would take the broker's core"
+)]
 pub(super) fn send(producer: &Producer, mut record: Record<'_>) -> anyhow::Result<()> {
     loop {
         match producer.send(record) {
             Ok(()) => return Ok(()),
             Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
                 record = back;
-                producer.poll(Duration::from_millis(1));
+                std::thread::sleep(Duration::from_micros(500));
+                producer.poll(Duration::ZERO);
             }
             Err((error, _)) => return Err(error.into()),
         }

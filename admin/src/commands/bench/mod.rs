@@ -15,6 +15,7 @@ mod monitor;
 mod numbers;
 mod proc;
 mod produce;
+mod replay;
 mod report;
 mod stamp;
 mod txn;
@@ -26,18 +27,22 @@ pub use groups::{
     TxnArgs,
 };
 
-pub use args::{BenchCommand, Common, ConsumeArgs, E2eArgs, HeldArgs, Payload, ProduceArgs};
+pub use args::{
+    BenchCommand, Common, ConsumeArgs, E2eArgs, HeldArgs, Payload, ProduceArgs, ReplayArgs,
+};
 
 use crate::output::Format;
 
 pub(super) async fn run(
     bootstrap: &str,
+    admin: &str,
     format: Format,
     command: BenchCommand,
 ) -> anyhow::Result<ExitCode> {
     match command {
         BenchCommand::Produce(args) => produce::run(bootstrap, format, args).await,
         BenchCommand::Consume(args) => consume::run(bootstrap, format, args).await,
+        BenchCommand::Replay(args) => replay::run(bootstrap, admin, format, args).await,
         BenchCommand::E2e(args) => e2e::run(bootstrap, format, args).await,
         BenchCommand::Held(args) => held::run(bootstrap, format, args).await,
         BenchCommand::Groups(command) => groups::run(bootstrap, format, command).await,

@@ -4,34 +4,35 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::{
     commands::{
-        BenchCommand, DedupCommand, GroupCommand, ReplayCommand, ScheduleCommand, TxnCommand,
+        BenchCommand, ContextCommand, DedupCommand, GroupCommand, ReplayCommand, ScheduleCommand,
+        TopArgs, TxnCommand,
     },
     output::Format,
 };
 
 /// Manages `ChronosDB`, and any other Kafka broker as far as it goes.
 #[derive(Debug, Parser)]
-#[command(name = "chronosctl", version, about)]
+#[command(
+    name = "chronosctl",
+    version,
+    about = "Manages ChronosDB, and any other Kafka broker as far as it goes"
+)]
 pub struct Cli {
-    /// The broker to talk to
+    /// The broker to talk to [default: that of the context, or 127.0.0.1:9092]
     #[arg(
         short,
         long,
         global = true,
         env = "CHRONOS_BOOTSTRAP",
-        default_value = "127.0.0.1:9092",
         value_name = "HOST:PORT"
     )]
-    pub bootstrap: String,
-    /// The node's gRPC admin API
-    #[arg(
-        long,
-        global = true,
-        env = "CHRONOS_ADMIN",
-        default_value = "127.0.0.1:9095",
-        value_name = "HOST:PORT"
-    )]
-    pub admin: String,
+    pub bootstrap: Option<String>,
+    /// The node's gRPC admin API [default: that of the context, or 127.0.0.1:9095]
+    #[arg(long, global = true, env = "CHRONOS_ADMIN", value_name = "HOST:PORT")]
+    pub admin: Option<String>,
+    /// The node, by the name that `context set` gave it [default: that of `context use`]
+    #[arg(long, global = true, env = "CHRONOS_CONTEXT", value_name = "NAME")]
+    pub context: Option<String>,
     /// How to print: a table for people, or JSON, one object a line, for scripts
     #[arg(short, long, global = true, value_enum, default_value_t = Format::Table)]
     pub output: Format,
@@ -65,6 +66,21 @@ pub enum Command {
     /// List, cancel and move held records
     #[command(subcommand)]
     Schedule(ScheduleCommand),
+    /// A live view of a node: rates, what is held and when it is due, lateness, lag
+    Top(TopArgs),
+    /// Names for nodes, and which is meant
+    #[command(subcommand)]
+    Context(ContextCommand),
+    /// Print a completion script
+    Completions {
+        /// For which shell
+        shell: clap_complete::Shell,
+    },
+    /// Write man pages, one for each command
+    Man {
+        /// The folder
+        folder: std::path::PathBuf,
+    },
     /// Look into the log files of a partition (runs the chronosdb binary)
     #[command(disable_help_flag = true)]
     Wal {

@@ -5,6 +5,7 @@
 
 pub mod cli;
 pub mod commands;
+pub mod contexts;
 pub mod grpc;
 pub mod kafka;
 pub mod output;

@@ -40,6 +40,11 @@ pub fn row<T: Serialize>(format: Format, row: &T, text: &str) -> anyhow::Result<
     Ok(())
 }
 
+/// Prints a text as it is, whatever the format.
+pub fn text(text: &str) {
+    line(text.trim_end());
+}
+
 /// Prints a line that only people read.
 pub fn note(format: Format, text: &str) {
     if format == Format::Table {

@@ -58,8 +58,8 @@ pub fn buf() -> anyhow::Result<PathBuf> {
     clients("buf/node_modules/.bin/buf")
 }
 
-/// An error says what to run; in CI it fails the test, on a desk the test names what it skips.
-fn clients(path: &str) -> anyhow::Result<PathBuf> {
+/// Something that `scripts/clients.sh` makes. An error says what to run; in CI it fails the test, on a desk the test names what it skips.
+pub fn clients(path: &str) -> anyhow::Result<PathBuf> {
     let cache = std::env::var_os("XDG_CACHE_HOME").map_or_else(
         || PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache"),
         PathBuf::from,

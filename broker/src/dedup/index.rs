@@ -307,7 +307,7 @@ impl DedupIndex {
         let Some(store) = self.store.read().clone() else {
             return Ok(());
         };
-        let filter = Arc::new(Filter::default());
+        let filter = Arc::new(Filter::for_ids(store.usage().entries));
         // What comes meanwhile is added to both.
         *self.filling.lock() = Some(Arc::clone(&filter));
         let mut some = Vec::with_capacity(1024);

@@ -53,6 +53,10 @@ impl Contexts {
     }
 
     /// Replaces the file.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a file of the user's, that can be written again"
+    )]
     pub fn write(&self, path: &Path) -> anyhow::Result<()> {
         let text = toml::to_string(self)?;
         let written = || -> io::Result<()> {

@@ -2,20 +2,14 @@
 //!
 //! data folder -> metadata -> partitions -> fire loop -> listeners; a partition that cannot be opened does not stop the rest.
 
+mod open;
+
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use kafka_compat::server;
-use scheduler::{Clock, SystemClock};
-use storage::{
-    data_dir::DataDir,
-    disk::{
-        RealDisk,
-        together::{FileSystem, SyncTogether},
-    },
-    journal::Journal,
-    log::{JournalOptions, Syncer, SyncerOptions},
-};
+use scheduler::Clock;
+use storage::{data_dir::DataDir, log::Syncer};
 use tokio::{
     net::{TcpListener, TcpSocket},
     sync::watch,
@@ -24,29 +18,24 @@ use tokio::{
 };
 use tracing::{error, info};
 
+use self::open::Opened;
 use crate::{
     api::{Broker, FetchSessions, KafkaService},
     compaction,
     config::{Config, LiveConfig},
     coordinator::CoordinatorOptions,
-    dedup::{self, DedupIndex},
+    dedup,
     group::{self, Groups},
     grpc, http,
     ids::ProducerIds,
-    metadata::{Command, Metadata, MetadataOptions},
-    partition::{Registry, RegistryOptions},
+    metadata::{Command, Metadata},
+    partition::Registry,
     replay::job::{self, ReplayJobs},
-    schedule::{fire_loop::FireHandle, key_index::KeyIndex},
+    schedule::fire_loop::FireHandle,
     scrub,
     telemetry::{Loggers, Metrics},
     transaction::{self, Transactions},
 };
-
-/// Threads that sync: two, so that one slow log does not hold up all.
-const SYNC_THREADS: usize = 2;
-
-/// Loops that fire: one for each core, as far as firing is not better left to few.
-const FIRE_LOOPS_MAX: usize = 4;
 
 /// Timers that came or went since the last checkpoint, from which a partition writes one: a start replays at most so many, and
 /// what came within [`LOOK_FOR_BUSY_LOGS`].
@@ -87,47 +76,22 @@ impl Node {
     pub async fn start(config: Config, loggers: Loggers) -> anyhow::Result<Self> {
         let live = LiveConfig::new(config);
         let config = live.get();
+        // Its lock first: whoever fails to get it must not take the ports.
         let data_dir = Arc::new(DataDir::open(&config.data_dir, config.node_id)?);
         let kafka = bind(config.listen, "listeners", config.listen_backlog)?;
         let http = bind(config.http_listen, "http.listen", config.listen_backlog)?;
         let grpc = bind(config.grpc_listen, "grpc.listen", config.listen_backlog)?;
         let (kafka_at, http_at) = (kafka.local_addr()?, http.local_addr()?);
         let grpc_at = grpc.local_addr()?;
-        let (host, port) = config
-            .advertised
-            .clone()
-            .unwrap_or_else(|| (kafka_at.ip().to_string(), kafka_at.port()));
-
-        let metrics = Arc::new(Metrics::new()?);
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let options = MetadataOptions {
-            node_id: config.node_id,
-            host,
-            port,
-            rack: None,
-        };
-        let metadata = Metadata::open(data_dir.path(), options).await?;
-        let syncer = start_syncer(&data_dir, &metrics, config.flush_journal_bytes)?;
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let fire = FireHandle::new(cores.min(FIRE_LOOPS_MAX));
-        let keys = KeyIndex::open(data_dir.path().join("index/keys"))?;
-        let dedup = data_dir.path().join("index/message-ids");
-        let dedup = DedupIndex::open(&dedup, Arc::clone(&clock), Arc::clone(&metrics))?;
-        let dedup = Arc::new(dedup);
-        let registry = Arc::new(Registry::new(RegistryOptions {
-            data_dir: Arc::clone(&data_dir),
-            node_id: config.node_id,
-            disk: Arc::new(RealDisk),
-            syncer: syncer.clone(),
-            clock: Arc::clone(&clock),
-            config: live.clone(),
-            fire: fire.clone(),
-            metrics: Arc::clone(&metrics),
-            keys: Arc::new(keys),
-            dedup: Arc::clone(&dedup),
-        }));
-        registry.sweep(&metadata.image());
-        reconcile(&registry, &metadata).await?;
+        let Opened {
+            metrics,
+            clock,
+            metadata,
+            syncer,
+            fire,
+            dedup,
+            registry,
+        } = open::open(&live, &data_dir, kafka_at).await?;
 
         let (shutdown, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
@@ -268,47 +232,6 @@ fn transactions(around: transaction::Around, clock: &Arc<dyn Clock>) -> Transact
         clock: Arc::clone(clock),
     };
     Transactions::new(options, around)
-}
-
-/// The group commit of all logs, after the segments were given what only the journal has.
-fn start_syncer(
-    data_dir: &DataDir,
-    metrics: &Arc<Metrics>,
-    journal_bytes: u64,
-) -> anyhow::Result<Syncer> {
-    let disk = Arc::new(RealDisk);
-    let (journal, replayed) = Journal::open(&*disk, data_dir.path())?;
-    if replayed.rounds > 0 {
-        info!(
-            rounds = replayed.rounds,
-            bytes = replayed.bytes,
-            written_bytes = replayed.written_bytes,
-            segments = replayed.segments,
-            passed_over = replayed.passed_over,
-            "journal replayed"
-        );
-    }
-    let journal = match journal {
-        Some(unwanted) if journal_bytes == 0 => {
-            unwanted.remove(&*disk)?;
-            None
-        }
-        other => other,
-    };
-    let on_sync = Arc::clone(metrics);
-    let together = FileSystem::of(data_dir.path())?;
-    let journal = (journal_bytes > 0).then(|| JournalOptions {
-        disk,
-        node_dir: data_dir.path().to_path_buf(),
-        journal,
-        bytes_max: journal_bytes,
-    });
-    Ok(Syncer::start(SyncerOptions {
-        threads: SYNC_THREADS,
-        on_sync: Some(Arc::new(move |synced| on_sync.synced(synced))),
-        together: together.map(|all| -> Arc<dyn SyncTogether> { Arc::new(all) }),
-        journal,
-    })?)
 }
 
 fn fire_what_is_due(

@@ -325,9 +325,9 @@ fn alter(broker: &Broker, topic: &str, setting: &str) {
     let change = AlterConfig::new(ResourceSpecifier::Topic(topic)).set(name, value);
     let changed = admin.alter_configs([&change], &AdminOptions::new());
     let changed = futures::executor::block_on(changed).unwrap();
-    changed.into_iter().for_each(|result| {
+    for result in changed {
         result.unwrap();
-    });
+    }
 }
 
 fn transactional(broker: &Broker, id: &str) -> BaseProducer {

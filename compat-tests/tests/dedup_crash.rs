@@ -54,7 +54,7 @@ async fn produce(
 ) -> BTreeSet<String> {
     let mut random = StdRng::seed_from_u64(seed + me);
     let mut acked = BTreeSet::new();
-    let mut producer = producer(&brokers, me % 2 == 0);
+    let mut producer = producer(&brokers, me.is_multiple_of(2));
     let mut number = 0;
     let mut again: Vec<String> = Vec::new();
     while !stop.load(Ordering::Relaxed) || !again.is_empty() {
@@ -99,7 +99,7 @@ async fn produce(
         }
         if !again.is_empty() {
             // One that gave up may not go on; another does not know what the first sent.
-            producer = self::producer(&brokers, me % 2 == 0);
+            producer = self::producer(&brokers, me.is_multiple_of(2));
         }
     }
     acked

@@ -57,8 +57,8 @@ pub struct Ids {
     /// The topic
     topic: String,
     /// The ids
-    #[arg(required = true)]
-    ids: Vec<String>,
+    #[arg(required = true, value_name = "ID")]
+    named: Vec<String>,
     /// The partition
     #[arg(short, long, default_value_t = 0)]
     partition: i32,
@@ -66,7 +66,7 @@ pub struct Ids {
 
 impl Ids {
     fn bytes(&self) -> Vec<Bytes> {
-        self.ids.iter().cloned().map(Bytes::from).collect()
+        self.named.iter().cloned().map(Bytes::from).collect()
     }
 }
 

@@ -109,7 +109,7 @@ impl DedupIndex {
         let windows = Windows::default();
         let mut opened = None;
         if path.join("CURRENT").exists() {
-            match open_store(path, &windows, &clock).and_then(|store| Opened::read(store)) {
+            match open_store(path, &windows, &clock).and_then(Opened::read) {
                 Ok(found) => opened = Some(found),
                 Err(error) => {
                     warn!(%error, "the index of message ids cannot be read: it is made anew from the logs");

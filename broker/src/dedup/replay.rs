@@ -117,7 +117,7 @@ pub fn open(
         log.has_message_ids();
     }
     let window = replay.window;
-    index.count((0, 0), (window.len(), window.open_len()));
+    index.count((0, 0), (window.size(), window.open_len()));
     Ok(window)
 }
 
@@ -157,7 +157,7 @@ impl Replay<'_> {
                 }
             }
         }
-        if self.window.len() as u64 >= IDS_IN_MEMORY && self.window.has_recent() {
+        if self.window.size() as u64 >= IDS_IN_MEMORY && self.window.has_recent() {
             self.flush(Offset(next))?;
         }
         Ok(())

@@ -120,7 +120,7 @@ impl Window {
     }
 
     /// Ids in memory.
-    pub fn len(&self) -> usize {
+    pub fn size(&self) -> usize {
         self.recent.len() + self.leaving.as_ref().map_or(0, |ids| ids.len())
     }
 

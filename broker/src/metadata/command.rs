@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt};
 use serde::{Deserialize, Serialize};
 use storage::units::TopicId;
 
-use super::replay_job::{JobProgress, JobState, ReplayJob};
+use super::replay_job::JobCommand;
 
 /// A change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,34 +81,8 @@ pub enum Command {
         /// How many.
         count: i64,
     },
-    /// A replay job is made.
-    CreateReplayJob {
-        /// What it is.
-        job: Box<ReplayJob>,
-    },
-    /// A replay job is paused, goes on, or is given up, if it has not ended.
-    SetReplayJobState {
-        /// Which.
-        id: String,
-        /// What it is then.
-        state: JobState,
-    },
-    /// A replay job came so far.
-    AdvanceReplayJob {
-        /// Which.
-        id: String,
-        /// Who its producers are: one that was made again under that id is another.
-        producers: Vec<i64>,
-        /// How far.
-        progress: JobProgress,
-        /// How it ended, if it did.
-        ended: Option<JobState>,
-    },
-    /// A replay job that ended is forgotten.
-    RemoveReplayJob {
-        /// Which.
-        id: String,
-    },
+    /// A replay job is made, or changes.
+    ReplayJob(JobCommand),
 }
 
 impl fmt::Display for Command {
@@ -128,12 +102,7 @@ impl fmt::Display for Command {
             }
             Self::AlterGroupConfig { group, .. } => write!(f, "alter config of group {group:?}"),
             Self::AllocateProducerIds { count } => write!(f, "allocate {count} producer ids"),
-            Self::CreateReplayJob { job } => write!(f, "create replay job {:?}", job.id),
-            Self::SetReplayJobState { id, state } => {
-                write!(f, "set replay job {id:?} to {state:?}")
-            }
-            Self::AdvanceReplayJob { id, .. } => write!(f, "advance replay job {id:?}"),
-            Self::RemoveReplayJob { id } => write!(f, "remove replay job {id:?}"),
+            Self::ReplayJob(command) => write!(f, "replay job: {command}"),
         }
     }
 }

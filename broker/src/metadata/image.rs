@@ -7,7 +7,7 @@ use storage::units::TopicId;
 
 use super::{
     command::{Command, Outcome},
-    replay_job::{JobState, ReplayJob},
+    replay_job::ReplayJob,
 };
 
 /// Topics that the node keeps its own state in; clients do not write to them.
@@ -185,51 +185,7 @@ impl Image {
                 self.next_producer_id += count;
                 Outcome::ProducerIds { first, count }
             }
-            Command::CreateReplayJob { job } => {
-                if self.replay_jobs.contains_key(&job.id) {
-                    return Outcome::JobExists;
-                }
-                self.replay_jobs.insert(job.id.clone(), Arc::new(*job));
-                Outcome::Done
-            }
-            Command::SetReplayJobState { id, state } => self.edit_job(&id, |job| {
-                if !job.state.is_open() {
-                    return Outcome::WrongState;
-                }
-                job.state = state;
-                Outcome::Done
-            }),
-            Command::AdvanceReplayJob {
-                id,
-                producers,
-                progress,
-                ended,
-            } => self.edit_job(&id, |job| {
-                if job.producers != producers {
-                    return Outcome::NoSuchJob;
-                }
-                job.progress = progress;
-                // Somebody may have given it up meanwhile.
-                if let Some(ended) = ended.filter(|_| job.state != JobState::Cancelled) {
-                    job.state = ended;
-                }
-                Outcome::Done
-            }),
-            Command::RemoveReplayJob { id } => match self.replay_jobs.get(&id) {
-                None => Outcome::NoSuchJob,
-                Some(job) if job.state.is_open() => Outcome::WrongState,
-                Some(_) => {
-                    self.replay_jobs.remove(&id);
-                    Outcome::Done
-                }
-            },
-        }
-    }
-
-    fn edit_job(&mut self, id: &str, change: impl FnOnce(&mut ReplayJob) -> Outcome) -> Outcome {
-        match self.replay_jobs.get_mut(id) {
-            Some(job) => change(Arc::make_mut(job)),
-            None => Outcome::NoSuchJob,
+            Command::ReplayJob(command) => command.apply(&mut self.replay_jobs),
         }
     }
 

@@ -25,4 +25,4 @@ pub use command::{Command, Outcome};
 pub(crate) use handle::random_uuid;
 pub use handle::{Metadata, MetadataError, MetadataOptions, Quorum};
 pub use image::{Broker, Image, PartitionState, Topic};
-pub use replay_job::{JobDeliver, JobProgress, JobSpan, JobSpec, JobState, ReplayJob};
+pub use replay_job::{JobCommand, JobDeliver, JobProgress, JobSpan, JobSpec, JobState, ReplayJob};

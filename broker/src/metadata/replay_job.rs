@@ -1,7 +1,11 @@
 //! Replay jobs, as the metadata has them. Fields keep their names: logs of earlier releases have them.
 
+use std::{collections::BTreeMap, fmt, sync::Arc};
+
 use serde::{Deserialize, Serialize};
 use storage::units::TopicId;
+
+use super::command::Outcome;
 
 /// A range of a topic that is appended to another one, or to the same.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -128,4 +132,143 @@ pub struct JobProgress {
     pub at_ms: i64,
     /// Milliseconds that it ran.
     pub ran_ms: u64,
+}
+
+/// A change of a job.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JobCommand {
+    /// It is made.
+    Create {
+        /// What it is.
+        job: Box<ReplayJob>,
+    },
+    /// It is paused, goes on, or is given up, if it has not ended.
+    SetState {
+        /// Which.
+        id: String,
+        /// What it is then.
+        state: JobState,
+    },
+    /// It came so far.
+    Advance {
+        /// Which.
+        id: String,
+        /// Who its producers are: one that was made again under that id is another.
+        producers: Vec<i64>,
+        /// How far.
+        progress: JobProgress,
+        /// How it ended, if it did.
+        ended: Option<JobState>,
+    },
+    /// One that ended is forgotten.
+    Remove {
+        /// Which.
+        id: String,
+    },
+}
+
+impl fmt::Display for JobCommand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Create { job } => write!(f, "create {:?}", job.id),
+            Self::SetState { id, state } => write!(f, "set {id:?} to {state:?}"),
+            Self::Advance { id, .. } => write!(f, "advance {id:?}"),
+            Self::Remove { id } => write!(f, "remove {id:?}"),
+        }
+    }
+}
+
+impl JobCommand {
+    /// Deterministic, as all of the metadata.
+    pub(super) fn apply(self, jobs: &mut BTreeMap<String, Arc<ReplayJob>>) -> Outcome {
+        match self {
+            Self::Create { job } => {
+                if jobs.contains_key(&job.id) {
+                    return Outcome::JobExists;
+                }
+                jobs.insert(job.id.clone(), Arc::new(*job));
+                Outcome::Done
+            }
+            Self::SetState { id, state } => {
+                let Some(job) = jobs.get_mut(&id) else {
+                    return Outcome::NoSuchJob;
+                };
+                if !job.state.is_open() {
+                    return Outcome::WrongState;
+                }
+                Arc::make_mut(job).state = state;
+                Outcome::Done
+            }
+            Self::Advance {
+                id,
+                producers,
+                progress,
+                ended,
+            } => {
+                let job = jobs.get_mut(&id);
+                let Some(job) = job.filter(|job| job.producers == producers) else {
+                    return Outcome::NoSuchJob;
+                };
+                let job = Arc::make_mut(job);
+                job.progress = progress;
+                // Somebody may have given it up meanwhile.
+                if let Some(ended) = ended.filter(|_| job.state != JobState::Cancelled) {
+                    job.state = ended;
+                }
+                Outcome::Done
+            }
+            Self::Remove { id } => match jobs.get(&id) {
+                None => Outcome::NoSuchJob,
+                Some(job) if job.state.is_open() => Outcome::WrongState,
+                Some(_) => {
+                    jobs.remove(&id);
+                    Outcome::Done
+                }
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_that_ended_changes_no_more() {
+        let mut jobs = BTreeMap::new();
+        let job = ReplayJob {
+            id: "j".into(),
+            spec: JobSpec::default(),
+            fingerprint: 1,
+            producers: vec![7],
+            created_ms: 0,
+            state: JobState::Running,
+            progress: JobProgress::default(),
+        };
+        let create = JobCommand::Create { job: Box::new(job) };
+        assert_eq!(create.clone().apply(&mut jobs), Outcome::Done);
+        assert_eq!(create.apply(&mut jobs), Outcome::JobExists);
+        let set = |state| JobCommand::SetState {
+            id: "j".into(),
+            state,
+        };
+        let advance = |producers: &[i64], ended| JobCommand::Advance {
+            id: "j".into(),
+            producers: producers.to_vec(),
+            progress: JobProgress::default(),
+            ended,
+        };
+        let remove = || JobCommand::Remove { id: "j".into() };
+        assert_eq!(remove().apply(&mut jobs), Outcome::WrongState);
+        assert_eq!(set(JobState::Paused).apply(&mut jobs), Outcome::Done);
+        assert_eq!(advance(&[8], None).apply(&mut jobs), Outcome::NoSuchJob);
+        assert_eq!(set(JobState::Cancelled).apply(&mut jobs), Outcome::Done);
+        let done = advance(&[7], Some(JobState::Completed));
+        assert_eq!(done.apply(&mut jobs), Outcome::Done);
+        assert_eq!(jobs["j"].state, JobState::Cancelled);
+        assert_eq!(set(JobState::Running).apply(&mut jobs), Outcome::WrongState);
+        assert_eq!(remove().apply(&mut jobs), Outcome::Done);
+        assert_eq!(remove().apply(&mut jobs), Outcome::NoSuchJob);
+    }
 }

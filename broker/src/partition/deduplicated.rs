@@ -98,9 +98,9 @@ impl Dedup {
 
     /// Changes the window, and keeps count of what is in memory.
     fn change<T>(&self, window: &mut Window, change: impl FnOnce(&mut Window) -> T) -> T {
-        let before = (window.len(), window.open_len());
+        let before = (window.size(), window.open_len());
         let done = change(window);
-        self.index.count(before, (window.len(), window.open_len()));
+        self.index.count(before, (window.size(), window.open_len()));
         done
     }
 }
@@ -213,7 +213,7 @@ impl Partition {
     pub(super) fn end_ids(&self, producer_id: i64, kind: MarkerKind) {
         let mut window = self.dedup.window.lock();
         self.dedup.change(&mut window, |window| {
-            window.end_transaction(producer_id, kind)
+            window.end_transaction(producer_id, kind);
         });
         drop(window);
         self.dedup.ended.notify_waiters();
@@ -359,7 +359,7 @@ impl Partition {
     pub fn ids_size(&self) -> IdsSize {
         let (in_memory, owner, since_ms) = {
             let window = self.dedup.window.lock();
-            (window.len() as u64, window.owner, window.since_ms)
+            (window.size() as u64, window.owner, window.since_ms)
         };
         let (stored, stored_bytes) = self.dedup.index.stored_size(owner);
         IdsSize {

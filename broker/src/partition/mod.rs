@@ -21,6 +21,6 @@ mod registry;
 mod requests;
 
 pub use deduplicated::{DedupState, NotAppended, Once};
-pub use partition::{AppendedUnit, Ended, HeldState, Partition, PartitionKey};
+pub use partition::{AppendedUnit, Derived, Ended, Partition, PartitionKey};
 pub use registry::{Registry, RegistryOptions, Slot};
 pub use requests::{Answered, Reused};

@@ -83,15 +83,17 @@ pub struct Partition {
     pub(super) dedup: Dedup,
 }
 
-/// What a partition needs for its held records.
+/// What is derived from a partition's log.
 #[derive(Debug)]
-pub struct HeldState {
+pub struct Derived {
     /// Those of its log that are pending.
     pub timers: TimerStore,
     /// Those of open transactions.
     pub transactional: Transactional,
     /// Schedule keys, of all partitions.
     pub keys: Arc<KeyIndex>,
+    /// Message ids.
+    pub ids: DedupState,
 }
 
 impl Partition {
@@ -103,8 +105,7 @@ impl Partition {
         leader_epoch: LeaderEpoch,
         config: Arc<TopicConfig>,
         metrics: TopicMetrics,
-        held: HeldState,
-        ids: DedupState,
+        derived: Derived,
     ) -> Self {
         Self {
             key,
@@ -113,11 +114,11 @@ impl Partition {
             leader_epoch: AtomicI32::new(leader_epoch.0),
             metrics,
             config: RwLock::new(config),
-            pending: Mutex::new(Pending::new(held.timers, held.transactional)),
+            pending: Mutex::new(Pending::new(derived.timers, derived.transactional)),
             pinned_bytes: AtomicU64::new(0),
             carry_again_at: AtomicI64::new(0),
-            keys: held.keys,
-            dedup: Dedup::new(ids),
+            keys: derived.keys,
+            dedup: Dedup::new(derived.ids),
         }
     }
 

@@ -30,7 +30,7 @@ use tracing::{error, info, warn};
 use super::{
     deduplicated::DedupState,
     made::Made,
-    partition::{HeldState, Partition, PartitionKey},
+    partition::{Derived, Partition, PartitionKey},
 };
 use crate::{
     config::{Config, LiveConfig},
@@ -509,14 +509,14 @@ impl Registry {
             epoch,
             Arc::clone(config),
             o.metrics.topic(&topic.name),
-            HeldState {
+            Derived {
                 timers,
                 transactional,
                 keys: Arc::clone(&o.keys),
-            },
-            DedupState {
-                window,
-                index: Arc::clone(&o.dedup),
+                ids: DedupState {
+                    window,
+                    index: Arc::clone(&o.dedup),
+                },
             },
         ));
         // A node that is killed again and again must not replay more each time.

@@ -69,7 +69,9 @@ pub struct Runs {
 
 impl fmt::Debug for Runs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Runs").field("path", &self.path).finish()
+        f.debug_struct("Runs")
+            .field("path", &self.path)
+            .finish_non_exhaustive()
     }
 }
 

@@ -1,6 +1,6 @@
 //! Walking over all of a log, unit by unit, for what is derived from its records.
 
-use std::ops::ControlFlow;
+use std::{ops::ControlFlow, sync::Arc};
 
 use super::{
     error::ReadError,
@@ -46,7 +46,7 @@ impl Log {
                 continue;
             }
             let first = Offset(header_at(segment, start)?.base_offset);
-            let mut scanner = Scanner::new(segment.file.clone(), start, end, first);
+            let mut scanner = Scanner::new(Arc::clone(&segment.file), start, end, first);
             while let Some(unit) = scanner.next_unit() {
                 let unit = match unit {
                     Ok(unit) => unit,

@@ -27,6 +27,7 @@ const PATIENCE: Duration = Duration::from_mins(1);
 const BAR: usize = 30;
 
 /// What to append where.
+#[expect(clippy::struct_excessive_bools, reason = "flags of a command line")]
 #[derive(Debug, Args)]
 pub struct StartArgs {
     /// Which records

@@ -30,8 +30,8 @@ use crate::{
     config::LiveConfig,
     ids::ProducerIds,
     metadata::{
-        Command, JobProgress, JobSpan, JobSpec, JobState, Metadata, MetadataError, Outcome,
-        ReplayJob,
+        Command, JobCommand, JobProgress, JobSpan, JobSpec, JobState, Metadata, MetadataError,
+        Outcome, ReplayJob,
     },
     pace,
     partition::{Partition, PartitionKey, Registry, Slot},
@@ -237,9 +237,9 @@ impl ReplayJobs {
             },
             spec: JobSpec { spans, ..spec },
         };
-        let create = Command::CreateReplayJob {
+        let create = Command::ReplayJob(JobCommand::Create {
             job: Box::new(job.clone()),
-        };
+        });
         match self.around.metadata.propose(create).await? {
             Outcome::Done => Ok(job),
             // Somebody was faster.
@@ -249,10 +249,10 @@ impl ReplayJobs {
 
     /// Pauses a job, lets it go on, or gives it up.
     pub async fn set_state(&self, id: &str, state: JobState) -> Result<ReplayJob, JobError> {
-        let set = Command::SetReplayJobState {
+        let set = Command::ReplayJob(JobCommand::SetState {
             id: id.to_owned(),
             state,
-        };
+        });
         match self.around.metadata.propose(set).await? {
             Outcome::Done => self.get(id),
             Outcome::WrongState => Err(JobError::Ended),
@@ -262,7 +262,7 @@ impl ReplayJobs {
 
     /// Forgets a job that has ended.
     pub async fn remove(&self, id: &str) -> Result<(), JobError> {
-        let remove = Command::RemoveReplayJob { id: id.to_owned() };
+        let remove = Command::ReplayJob(JobCommand::Remove { id: id.to_owned() });
         match self.around.metadata.propose(remove).await? {
             Outcome::Done => Ok(()),
             Outcome::WrongState => Err(JobError::NotEnded),
@@ -349,12 +349,12 @@ impl ReplayJobs {
         progress: JobProgress,
         ended: Option<JobState>,
     ) -> Result<(), JobError> {
-        let advance = Command::AdvanceReplayJob {
+        let advance = Command::ReplayJob(JobCommand::Advance {
             id: job.id.clone(),
             producers: job.producers.clone(),
             progress,
             ended,
-        };
+        });
         self.around.metadata.propose(advance).await?;
         self.told.notify_waiters();
         Ok(())

@@ -283,7 +283,9 @@ impl Runner {
             };
             JobError::Refused(why)
         })?;
-        self.check_room(partition)?;
+        if let Some(why) = partition.log().is_poisoned() {
+            return Err(JobError::Passing(why));
+        }
         let accepted = accept::accept(checked);
         let held = accepted.held();
         let appended = partition.append(accepted, Origin::Coordinator { guard: None }, None, now);
@@ -303,14 +305,6 @@ impl Runner {
             .appended
             .push((Arc::clone(partition), appended.committed_at));
         Ok(())
-    }
-
-    /// A topic that was deleted takes nothing more.
-    fn check_room(&self, partition: &Partition) -> Result<(), JobError> {
-        match partition.log().is_poisoned() {
-            Some(why) => Err(JobError::Passing(why)),
-            None => Ok(()),
-        }
     }
 
     /// How far it is, when all that was appended is committed.

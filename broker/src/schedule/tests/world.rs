@@ -26,7 +26,7 @@ use crate::{
     config::{Config, load},
     coordinator::Producer,
     dedup::{DedupIndex, Window},
-    partition::{AppendedUnit, DedupState, HeldState, Partition, PartitionKey},
+    partition::{AppendedUnit, DedupState, Derived, Partition, PartitionKey},
     telemetry::Metrics,
     topic_config::TopicConfig,
 };
@@ -113,12 +113,13 @@ impl World {
             index: Arc::new(DedupIndex::open(&ids, Arc::clone(&clock) as _, all_metrics).unwrap()),
         };
         let epoch = LeaderEpoch(0);
-        let held = HeldState {
+        let derived = Derived {
             timers,
             transactional,
             keys: index,
+            ids,
         };
-        let partition = Partition::new(key, "t".into(), log, epoch, config, metrics, held, ids);
+        let partition = Partition::new(key, "t".into(), log, epoch, config, metrics, derived);
         let partition = Arc::new(partition);
         let fire = FireHandle::new(1);
         fire.watch(&partition);

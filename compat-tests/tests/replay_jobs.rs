@@ -1,10 +1,7 @@
 //! Replay jobs: what is appended where, and that each record is there once whatever was killed.
 #![expect(clippy::print_stdout, reason = "the counts are what the run is for")]
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a test that cannot go on has failed"
-)]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![expect(clippy::too_many_lines, reason = "one node, one history")]
 
 use std::{collections::BTreeMap, process::Command, time::Duration};
 
@@ -474,7 +471,7 @@ async fn each_record_is_appended_once_whatever_was_killed() {
         let (plain, held) = (format!("plain-{round}"), format!("held-{round}"));
         let mut client = connect(&broker).await;
         // A second or two each.
-        let pace = i64::try_from(random.random_range(8_000..20_000)).unwrap();
+        let pace = i64::from(random.random_range(8_000..20_000));
         let request = pb::CreateReplayJobRequest {
             records_per_second: pace,
             partitioning: pb::ReplayPartitioning::Key.into(),

@@ -8,7 +8,7 @@ use storage::{
     control::Marker,
     frame::{ForgetFrame, FrameError, HoldFrame},
     kv::KvError,
-    log::{AppendTime, Log, ReadError, RecoveryReport, ScanItem},
+    log::{AppendTime, Log, ReadError, ScanItem},
     units::{Offset, TimestampMs},
 };
 use thiserror::Error;
@@ -62,12 +62,7 @@ pub struct Rules {
 }
 
 /// The window of an open log, brought up to its end.
-pub fn open(
-    log: &Log,
-    report: &RecoveryReport,
-    index: &Arc<DedupIndex>,
-    rules: Rules,
-) -> Result<Window, ReplayError> {
+pub fn open(log: &Log, index: &Arc<DedupIndex>, rules: Rules) -> Result<Window, ReplayError> {
     let end = log.offsets().log_end;
     let mut mark = index.mark(rules.partition);
     if mark.is_some_and(|mark| mark.covered_to > end) {
@@ -83,11 +78,7 @@ pub fn open(
         log.has_message_ids();
         return Ok(window);
     }
-    let looked_to = if report.message_ids {
-        Offset(0)
-    } else {
-        report.looked_to
-    };
+    let looked_to = log.no_ids_below().unwrap_or(Offset(0));
     let from = window.covered_to.max(looked_to).max(log.first_kept());
     let mut replay = Replay {
         log,
@@ -95,7 +86,7 @@ pub fn open(
         rules,
         mark,
         window,
-        found_any: report.message_ids,
+        found_any: false,
         failed: None,
     };
     let since_ms = rules.now.0.saturating_sub(rules.window_ms);

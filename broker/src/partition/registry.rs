@@ -500,7 +500,7 @@ impl Registry {
             window_ms: config.dedup_window_ms,
             now: o.clock.wall(),
         };
-        let window = dedup::open(&log, &report, &o.dedup, rules)?;
+        let window = dedup::open(&log, &o.dedup, rules)?;
         let waiting = timers.len();
         let partition = Arc::new(Partition::new(
             key,

@@ -81,6 +81,8 @@ pub struct Log {
     pub(super) offsets: watch::Sender<Offsets>,
     /// Records may have a message id.
     pub(super) message_ids: AtomicBool,
+    /// What was known of that when it was opened.
+    pub(super) no_ids_below: Option<Offset>,
 }
 
 /// Where readers stop. *Invariant*: all below is committed, and whole units.
@@ -146,6 +148,7 @@ impl Log {
             visible_end,
             producers,
             epochs,
+            no_ids_below,
         } = recovered;
         let active = match segments.last() {
             Some(last) => Arc::clone(last),
@@ -198,7 +201,8 @@ impl Log {
             committed: RwLock::new(committed),
             unstable: RwLock::new(unstable),
             offsets: watch::Sender::new(offsets),
-            message_ids: AtomicBool::new(report.message_ids),
+            message_ids: AtomicBool::new(no_ids_below.is_none()),
+            no_ids_below,
         });
         Ok((log, report))
     }

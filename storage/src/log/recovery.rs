@@ -52,10 +52,6 @@ pub struct RecoveryReport {
     pub scanned_bytes: u64,
     /// A checkpoint was there, but not believed.
     pub checkpoint_discarded: bool,
-    /// Records below `looked_to` may have a message id.
-    pub message_ids: bool,
-    /// What lies below was looked at for the last checkpoint.
-    pub looked_to: Offset,
 }
 
 /// A log's state as read from the disk.
@@ -68,6 +64,8 @@ pub(super) struct Recovered {
     pub(super) visible_end: Offset,
     pub(super) producers: Producers,
     pub(super) epochs: LeaderEpochs,
+    /// Records below have no message id; `None` where they may have.
+    pub(super) no_ids_below: Option<Offset>,
 }
 
 pub(super) fn recover(options: &LogOptions) -> Result<(Recovered, RecoveryReport), OpenError> {
@@ -107,11 +105,14 @@ pub(super) fn recover(options: &LogOptions) -> Result<(Recovered, RecoveryReport
         warn!(log = %options.dir.display(), "the checkpoint does not fit the log; the whole log is read");
     }
     let believed = start.is_some();
-    if let Some(start) = &start {
-        report.message_ids = start.at.message_ids;
-        report.looked_to = Offset(start.at.log_end);
-    }
+    // A log that no checkpoint speaks of is looked at from its beginning.
+    let no_ids_below = match &start {
+        Some(start) if start.at.message_ids => None,
+        Some(start) => Some(Offset(start.at.log_end)),
+        None => Some(Offset(0)),
+    };
     let mut recovered = replay(options, &files, start, &mut report)?;
+    recovered.no_ids_below = no_ids_below;
     if let Some(begins) = begins {
         begin_at(&mut recovered, Offset(begins.offset), &files)?;
     }
@@ -337,6 +338,7 @@ fn replay(
         visible_end: log_start,
         producers: Producers::default(),
         epochs: LeaderEpochs::default(),
+        no_ids_below: None,
     };
     let mut known = Vec::new();
     let mut trusted = 0;

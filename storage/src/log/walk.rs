@@ -63,6 +63,11 @@ impl Log {
         Ok(())
     }
 
+    /// When the log was opened, records below this were known to have no message id; `None` where they may have.
+    pub fn no_ids_below(&self) -> Option<Offset> {
+        self.no_ids_below
+    }
+
     /// A message id may be in any record that is appended from now on, and in what no [`Self::walk`] looked at: the checkpoints say
     /// so, until the log is gone.
     pub fn has_message_ids(&self) {

@@ -287,9 +287,8 @@ fn a_closed_log_takes_nothing_more_and_opens_without_a_scan() {
     let refused = log.append(plain(1, &["b"]), EPOCH, NOW_MS).unwrap_err();
     assert_eq!(refused.to_string(), "the log is closed");
     let (log, report) = try_open(&disk.crash(0), LogConfig::default()).unwrap();
-    assert_eq!((report.cut_bytes, report.scanned_bytes), (0, 0));
-    assert!(!report.checkpoint_discarded && !report.message_ids);
-    assert_eq!(report.looked_to, Offset(1));
+    assert_eq!(report, RecoveryReport::default());
+    assert_eq!(log.no_ids_below(), Some(Offset(1)));
     assert_eq!(visible_records(&log, 0), [(0, "a".to_owned())]);
 }
 

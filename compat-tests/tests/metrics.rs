@@ -14,12 +14,13 @@ use rdkafka::{
 };
 
 /// Every label that may be there; a new one is a decision about cardinality.
-const LABELS: [&str; 8] = [
+const LABELS: [&str; 9] = [
     "api",
     "direction",
     "error",
     "group",
     "le",
+    "result",
     "state",
     "topic",
     "version",

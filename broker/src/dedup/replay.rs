@@ -71,11 +71,12 @@ pub fn open(log: &Log, index: &Arc<DedupIndex>, rules: Rules) -> Result<Window, 
         index.disown(rules.partition)?;
         mark = None;
     }
-    let window = Window::after(mark.as_ref());
+    let mut window = Window::after(mark.as_ref());
     index.keep_for(window.owner, rules.window_ms);
     if rules.window_ms == 0 {
         // Nobody looks whether there are any.
         log.has_message_ids();
+        window.has_gap = true;
         return Ok(window);
     }
     let looked_to = log.no_ids_below().unwrap_or(Offset(0));
@@ -86,7 +87,8 @@ pub fn open(log: &Log, index: &Arc<DedupIndex>, rules: Rules) -> Result<Window, 
         rules,
         mark,
         window,
-        found_any: false,
+        // What lies below the mark is not looked at, and the mark is there because it has some: without the index, all of it counts.
+        found_any: mark.is_some(),
         failed: None,
     };
     let since_ms = rules.now.0.saturating_sub(rules.window_ms);

@@ -86,6 +86,8 @@ pub struct Window {
     pub covered_to: Offset,
     /// When the first id was taken.
     pub since_ms: Option<i64>,
+    /// Nobody looked at some of what the log has behind `covered_to`, since ids were not kept then: the next start does.
+    pub has_gap: bool,
 }
 
 #[derive(Debug)]
@@ -260,7 +262,12 @@ impl Window {
         let ids = Arc::new(ids);
         self.leaving = Some(Arc::clone(&ids));
         let open = self.by_producer.values().map(|open| open.first).min();
-        let covers_to = open.map_or(log_end, |first| first.min(log_end));
+        let read_to = if self.has_gap {
+            self.covered_to
+        } else {
+            log_end
+        };
+        let covers_to = open.map_or(read_to, |first| first.min(read_to));
         Leaving { ids, covers_to }
     }
 

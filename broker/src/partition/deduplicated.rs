@@ -311,7 +311,7 @@ impl Partition {
         }
         let mut window = self.dedup.window.lock();
         let log_end = self.offsets().log_end;
-        let is_behind = window.owner.is_some() && window.covered_to < log_end;
+        let is_behind = window.owner.is_some() && !window.has_gap && window.covered_to < log_end;
         if !window.has_recent() && !is_behind {
             return None;
         }
@@ -342,7 +342,11 @@ impl Partition {
             // From now on nobody looks.
             self.log().has_message_ids();
         }
-        let owner = self.dedup.window.lock().owner;
+        let owner = {
+            let mut window = self.dedup.window.lock();
+            window.has_gap |= window_ms == 0;
+            window.owner
+        };
         self.dedup.index.keep_for(owner, window_ms);
     }
 

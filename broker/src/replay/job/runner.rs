@@ -66,9 +66,10 @@ impl Runner {
     pub(super) fn open(job: Arc<ReplayJob>, around: &Around) -> Result<Self, JobError> {
         let spec = &job.spec;
         let source = around.partitions(&spec.source, spec.source_id)?;
-        let target = around.partitions(&spec.target, spec.target_id)?;
-        let mut progress = job.progress.clone();
-        progress.target_ends.resize(target.len(), 0);
+        let mut target = around.partitions(&spec.target, spec.target_id)?;
+        let progress = job.progress.clone();
+        // Those that came since are none of its: a record must not go elsewhere when it is read again.
+        target.truncate(progress.target_ends.len());
         let mut sources = Vec::with_capacity(spec.spans.len());
         let places = spec.spans.iter().zip(&job.producers).enumerate();
         for (at, (span, producer_id)) in places {

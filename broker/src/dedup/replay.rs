@@ -210,7 +210,13 @@ impl Replay<'_> {
                 offset: *offset,
                 at_ms,
             };
-            if seen == Seen::Never && !taken.is_past(now_ms, self.rules.window_ms) {
+            // Where nobody had looked, a later one may be in the index: the first in the log counts, as in an index made anew.
+            let is_first = match seen {
+                Seen::Never => true,
+                Seen::Taken(known) => known.offset > *offset,
+                Seen::Open { .. } => false,
+            };
+            if is_first && !taken.is_past(now_ms, self.rules.window_ms) {
                 self.window.take(*id, taken, producer_id);
             }
         }

@@ -78,12 +78,14 @@ fn run(config: Config) -> anyhow::Result<()> {
         .enable_all()
         .build()?;
     runtime.block_on(async {
+        // Before anybody is told that it is ready: who stops it at once stops it in order.
+        let mut terminate = signal(SignalKind::terminate()).context("hearing SIGTERM")?;
+        let mut interrupt = signal(SignalKind::interrupt()).context("hearing SIGINT")?;
         let node = Node::start(config, loggers).await?;
         announce(&node);
-        let mut terminate = signal(SignalKind::terminate()).context("hearing SIGTERM")?;
         tokio::select! {
             _ = terminate.recv() => {}
-            _ = tokio::signal::ctrl_c() => {}
+            _ = interrupt.recv() => {}
         }
         node.stop().await;
         Ok(())

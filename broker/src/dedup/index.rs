@@ -308,8 +308,11 @@ impl DedupIndex {
             return Ok(());
         };
         let filter = Arc::new(Filter::for_ids(store.usage().entries));
-        // What comes meanwhile is added to both.
-        *self.filling.lock() = Some(Arc::clone(&filter));
+        // What comes meanwhile is added to both; a run that is on its way is either in what is read here, or is told of this one.
+        {
+            let _between_runs = self.running.lock();
+            *self.filling.lock() = Some(Arc::clone(&filter));
+        }
         let mut some = Vec::with_capacity(1024);
         let read = store.for_each(&mut |owner, id, _| {
             some.push(mixed(owner, id));
@@ -319,8 +322,8 @@ impl DedupIndex {
             true
         });
         filter.add(some.drain(..));
-        let mut filling = self.filling.lock();
-        *filling = None;
+        let _between_runs = self.running.lock();
+        *self.filling.lock() = None;
         read?;
         self.filter.replace(&filter);
         self.filter_is_whole.store(true, Relaxed);

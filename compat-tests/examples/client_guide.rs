@@ -4,7 +4,7 @@
     clippy::expect_used,
     reason = "a short program for people"
 )]
-#![allow(clippy::disallowed_methods, reason = "it reads the clock")]
+#![expect(clippy::disallowed_methods, reason = "it reads the clock")]
 
 use std::time::{Duration, SystemTime};
 

@@ -437,11 +437,6 @@ async fn a_transactions_ids_are_decided_by_its_end() {
     let producer = transactional(&broker, "tx");
     producer.begin_transaction().unwrap();
     send_in(&producer, "in", "open");
-    let hasty: BaseProducer = ClientConfig::new()
-        .set("bootstrap.servers", &broker.kafka)
-        .create()
-        .unwrap();
-    drop(hasty);
     let mut body = produce_body(
         "t",
         &batch(None, &[("out", Some("open"), None)], Compression::None),

@@ -36,7 +36,8 @@ const BROKERS_OWN: [&str; 3] = [
 ];
 /// Below this an integer is taken for seconds: 1973 in milliseconds, the year 5138 in seconds.
 const MILLIS_MIN: i64 = 100_000_000_000;
-const ID_LEN_MAX: usize = 256;
+/// Bytes of a message id or a schedule key.
+pub const ID_LEN_MAX: usize = 256;
 
 /// A header by which another scheduler's clients say when: `schedule.header.aliases`.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
-use kafka_compat::message_ids::MessageId;
+use kafka_compat::{message_ids::MessageId, record_headers::ID_LEN_MAX};
 use proto::admin::v1::{self as pb, dedup_service_server::DedupService};
 use storage::log::AppendError;
 use tonic::{Request, Response, Status};
@@ -20,7 +20,6 @@ use crate::{
 };
 
 const IDS_MAX: usize = 10_000;
-const ID_BYTES_MAX: usize = 256;
 
 /// The service.
 #[derive(Clone, Debug)]
@@ -45,11 +44,11 @@ fn checked(field: &str, ids: &[Bytes]) -> Result<(), Status> {
     }
     let wrong = ids
         .iter()
-        .position(|id| !(1..=ID_BYTES_MAX).contains(&id.len()));
+        .position(|id| !(1..=ID_LEN_MAX).contains(&id.len()));
     match wrong {
         Some(at) => Err(invalid(
             field,
-            format!("number {at} does not have 1 to {ID_BYTES_MAX} bytes"),
+            format!("number {at} does not have 1 to {ID_LEN_MAX} bytes"),
         )),
         None => Ok(()),
     }

@@ -497,7 +497,12 @@ impl Registry {
         } = pending::open(&log, timers, &keys, o.clock.wall())?;
         let rules = dedup::Rules {
             partition: key,
-            window_ms: config.dedup_window_ms,
+            // What the node keeps for itself has no message ids: it is not read for them.
+            window_ms: if topic.internal {
+                0
+            } else {
+                config.dedup_window_ms
+            },
             now: o.clock.wall(),
         };
         let window = dedup::open(&log, &o.dedup, rules)?;

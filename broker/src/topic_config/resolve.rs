@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use kafka_compat::compress::Codec;
+use kafka_compat::{compress::Codec, records::RecordRules};
 use storage::log::{CompactionRules, FlushPolicy, LogConfig, RetentionRules};
 
 use crate::config::Config;
@@ -91,6 +91,30 @@ impl TopicConfig {
                 flush_messages: number("flush.messages"),
                 producer_id_expiration_ms: broker.producer_id_expiration_ms,
             },
+        }
+    }
+
+    /// What a batch for partition `index` of `topic` is held against, whoever it comes from: any version, no aliases, no message ids.
+    pub fn record_rules(
+        &self,
+        topic: &str,
+        index: i32,
+        now_ms: i64,
+        max_delay_ms: i64,
+    ) -> RecordRules {
+        RecordRules {
+            produce_version: i16::MAX,
+            max_message_bytes: self.max_message_bytes,
+            inspect: self.schedule_enable,
+            message_ids: None,
+            aliases: [].into(),
+            now_ms,
+            max_delay_ms,
+            log_append_time: self.log_append_time,
+            timestamp_before_max_ms: self.timestamp_before_max_ms,
+            timestamp_after_max_ms: self.timestamp_after_max_ms,
+            keys_of: self.compaction.map(|_| format!("{topic}-{index}")),
+            codec: self.codec,
         }
     }
 

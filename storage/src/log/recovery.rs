@@ -105,14 +105,7 @@ pub(super) fn recover(options: &LogOptions) -> Result<(Recovered, RecoveryReport
         warn!(log = %options.dir.display(), "the checkpoint does not fit the log; the whole log is read");
     }
     let believed = start.is_some();
-    // A log that no checkpoint speaks of is looked at from its beginning.
-    let no_ids_below = match &start {
-        Some(start) if start.at.message_ids => None,
-        Some(start) => Some(Offset(start.at.log_end)),
-        None => Some(Offset(0)),
-    };
     let mut recovered = replay(options, &files, start, &mut report)?;
-    recovered.no_ids_below = no_ids_below;
     if let Some(begins) = begins {
         begin_at(&mut recovered, Offset(begins.offset), &files)?;
     }
@@ -338,7 +331,8 @@ fn replay(
         visible_end: log_start,
         producers: Producers::default(),
         epochs: LeaderEpochs::default(),
-        no_ids_below: None,
+        // A log that no checkpoint speaks of is looked at from its beginning.
+        no_ids_below: Some(Offset(0)),
     };
     let mut known = Vec::new();
     let mut trusted = 0;
@@ -347,6 +341,7 @@ fn replay(
         recovered.epochs = start.at.leader_epochs;
         recovered.next_offset = Offset(start.at.log_end);
         recovered.visible_end = Offset(start.at.visible_end);
+        recovered.no_ids_below = (!start.at.message_ids).then_some(Offset(start.at.log_end));
         trusted = start.at.position;
         known = start.indexes;
     }

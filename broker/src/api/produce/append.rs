@@ -184,19 +184,12 @@ fn rules(
     now: TimestampMs,
 ) -> RecordRules {
     let settings = request.broker.config.get();
+    let max_delay_ms = settings.schedule_max_delay_ms;
     RecordRules {
         produce_version: request.version,
-        max_message_bytes: config.max_message_bytes,
-        inspect: config.schedule_enable,
         message_ids: (config.dedup_window_ms > 0).then(|| request.broker.dedup.hash()),
         aliases: Arc::clone(&settings.schedule_header_aliases),
-        now_ms: now.0,
-        max_delay_ms: settings.schedule_max_delay_ms,
-        log_append_time: config.log_append_time,
-        timestamp_before_max_ms: config.timestamp_before_max_ms,
-        timestamp_after_max_ms: config.timestamp_after_max_ms,
-        keys_of: config.compaction.map(|_| format!("{}-{index}", topic.name)),
-        codec: config.codec,
+        ..config.record_rules(&topic.name, index, now.0, max_delay_ms)
     }
 }
 

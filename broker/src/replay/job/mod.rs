@@ -433,7 +433,9 @@ fn plan_of(spec: &JobSpec) -> Plan {
         wanted: super::Wanted {
             start_ms: spec.start_ms,
             end_ms: spec.end_ms,
-            ..super::Wanted::default()
+            key: spec.key.clone(),
+            header: spec.header.clone(),
+            message_id: spec.message_id.clone(),
         },
         ..Plan::default()
     }

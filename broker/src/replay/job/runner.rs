@@ -6,14 +6,14 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use kafka_compat::records::{self, RecordRules};
+use kafka_compat::records;
 use storage::{
     log::{AppendError, Origin},
     units::Offset,
 };
 
 use super::{
-    super::{Plan, Replayed, Span, Wanted, cursor::Cursor},
+    super::{Plan, Replayed, Span, cursor::Cursor},
     Around, JobError,
     republish::{self, BATCH_BYTES},
 };
@@ -102,16 +102,7 @@ impl Runner {
             });
         }
         Ok(Self {
-            plan: Plan {
-                wanted: Wanted {
-                    start_ms: spec.start_ms,
-                    end_ms: spec.end_ms,
-                    key: spec.key.clone(),
-                    header: spec.header.clone(),
-                    message_id: spec.message_id.clone(),
-                },
-                ..Plan::default()
-            },
+            plan: super::plan_of(spec),
             job,
             sources,
             target,
@@ -245,26 +236,11 @@ impl Runner {
         let first = *first;
         let now = around.clock.wall();
         let config = partition.config();
-        let settings = around.config.get();
         let stamp = self.job.spec.new_timestamps.then_some(now);
         let bytes = republish::batch(&mut batch, producer_id, stamp);
-        let rules = RecordRules {
-            produce_version: i16::MAX,
-            max_message_bytes: config.max_message_bytes,
-            inspect: config.schedule_enable,
-            // What is replayed is no copy, whatever id it keeps.
-            message_ids: None,
-            aliases: [].into(),
-            now_ms: now.0,
-            max_delay_ms: settings.schedule_max_delay_ms,
-            log_append_time: config.log_append_time,
-            timestamp_before_max_ms: config.timestamp_before_max_ms,
-            timestamp_after_max_ms: config.timestamp_after_max_ms,
-            keys_of: config
-                .compaction
-                .map(|_| format!("{}-{}", partition.topic, partition.key.index)),
-            codec: config.codec,
-        };
+        let max_delay_ms = around.config.get().schedule_max_delay_ms;
+        // What is replayed is no copy, whatever id it keeps.
+        let rules = config.record_rules(&partition.topic, partition.key.index, now.0, max_delay_ms);
         let payload = |part: &Option<bytes::Bytes>| part.as_ref().map_or(0, bytes::Bytes::len);
         let payload_bytes: usize = batch
             .iter()

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     disk::{Disk, DiskFile, OpenMode},
-    log::{SEGMENT_HEADER_LEN, SegmentHeader, segment_file_name},
+    log::{SEGMENT_HEADER_LEN, SegmentHeader, is_half_made, segment_file_name},
 };
 
 /// Threads that sync segments side by side.
@@ -262,25 +262,50 @@ impl Segments<'_> {
             .disk
             .open(&path, OpenMode::ReadWrite)
             .map_err(io_at(&path))?;
-        let mut bytes = [0; SEGMENT_HEADER_LEN];
         let damaged = |why: String| JournalError::Segment {
             segment: path.clone(),
             position: 0,
             why,
         };
-        match file.read_exact_at(&mut bytes, 0) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                return Err(damaged("its header is cut off".into()));
-            }
-            Err(error) => return Err(io_at(&path)(error)),
+        let len = file.len().map_err(io_at(&path))?;
+        if is_half_made(&*file, len).map_err(io_at(&path))? {
+            let is_another_s = self.is_of_a_later_topic(name, &path);
+            return if is_another_s.map_err(io_at(&path))? {
+                Ok(None)
+            } else {
+                Err(damaged("its header is cut off".into()))
+            };
         }
+        let mut bytes = [0; SEGMENT_HEADER_LEN];
+        file.read_exact_at(&mut bytes, 0).map_err(io_at(&path))?;
         let header = SegmentHeader::parse(&bytes).map_err(damaged)?;
         let is_same = header.topic_id == name.topic_id
             && header.partition == name.partition
             && header.first_offset == name.first_offset
             && header.rewritten == 0;
         Ok(is_same.then_some((path, file)))
+    }
+
+    /// Whether a segment without a header is of a topic that was made after the named one was deleted, in a folder of the same
+    /// name: the journal has bytes of a segment only after its header was synced, so it cannot be the named one unless
+    /// somebody cut it. What is beside it says: an earlier segment, or that the log was never opened, as nothing was written
+    /// about it.
+    fn is_of_a_later_topic(&self, name: &SegmentName, path: &Path) -> io::Result<bool> {
+        let Some(segments) = path.parent() else {
+            return Ok(false);
+        };
+        let files = self.disk.list(segments)?;
+        let own = segment_file_name(name.first_offset);
+        if let Some((earlier, _)) = files.first().filter(|(file, _)| *file < own) {
+            let file = self.disk.open(&segments.join(earlier), OpenMode::Read)?;
+            let mut bytes = [0; SEGMENT_HEADER_LEN];
+            file.read_exact_at(&mut bytes, 0)?;
+            return Ok(
+                SegmentHeader::parse(&bytes).is_ok_and(|header| header.topic_id != name.topic_id)
+            );
+        }
+        let meta = segments.with_file_name("meta");
+        Ok(!self.disk.exists(&meta) || self.disk.list(&meta)?.is_empty())
     }
 
     fn write(

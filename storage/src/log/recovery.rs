@@ -28,7 +28,7 @@ use super::{
     retention::{self, LogStart},
     roll::create_segment,
     scan::{ScanStop, Scanner, has_lost_sector, valid_batch_after},
-    segment::{SEGMENT_HEADER_LEN, Segment, SegmentHeader, first_offset_of},
+    segment::{SEGMENT_HEADER_LEN, Segment, SegmentHeader, first_offset_of, is_half_made},
     segment_index::SegmentIndex,
     transactions::{AbortedTransaction, Began},
 };
@@ -246,16 +246,6 @@ fn open_files(options: &LogOptions) -> Result<Files, OpenError> {
         });
     }
     Ok((files, None))
-}
-
-/// The header is synced before the first batch is written; until then it may be missing, cut off, or zeros.
-fn is_half_made(file: &dyn DiskFile, len: u64) -> io::Result<bool> {
-    if len != SEGMENT_HEADER_LEN as u64 {
-        return Ok(len < SEGMENT_HEADER_LEN as u64);
-    }
-    let mut bytes = [0; SEGMENT_HEADER_LEN];
-    file.read_exact_at(&mut bytes, 0)?;
-    Ok(bytes.iter().all(|b| *b == 0))
 }
 
 /// A checkpoint that is believed, and the indexes of all it speaks of.

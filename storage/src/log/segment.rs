@@ -13,7 +13,7 @@
 //! 64  v2 batches
 //! ```
 
-use std::{path::PathBuf, sync::Arc};
+use std::{io, path::PathBuf, sync::Arc};
 
 use bytes::{Buf, BufMut};
 use parking_lot::RwLock;
@@ -107,6 +107,16 @@ pub(super) fn first_offset_of(name: &str) -> Option<Offset> {
     (digits.len() == 20)
         .then(|| digits.parse().ok().map(Offset))
         .flatten()
+}
+
+/// The header is synced before the first batch is written; until then it may be missing, cut off, or zeros.
+pub(crate) fn is_half_made(file: &dyn DiskFile, len: u64) -> io::Result<bool> {
+    if len != SEGMENT_HEADER_LEN as u64 {
+        return Ok(len < SEGMENT_HEADER_LEN as u64);
+    }
+    let mut bytes = [0; SEGMENT_HEADER_LEN];
+    file.read_exact_at(&mut bytes, 0)?;
+    Ok(bytes.iter().all(|b| *b == 0))
 }
 
 /// An open segment. The writer extends the last one; readers share all.

@@ -12,8 +12,10 @@ use super::{
     *,
 };
 use crate::{
+    disk::OpenMode,
     journal::{Journal, JournalError, Replayed},
     log::{
+        SEGMENT_HEADER_LEN,
         journaling::{self, JournalOptions, JournalWriter},
         syncer::Queue,
     },
@@ -456,6 +458,46 @@ fn a_segment_that_ends_before_the_journal_goes_on_is_refused() {
     let expected = format!("it ends at 64, and the journal goes on at {}", whole.len());
     assert!(why.contains(&expected), "{why}");
     assert_eq!(cut.bytes(&path).unwrap(), &whole[..64]);
+}
+
+/// A topic is deleted and made again while the journal speaks of the first one, and the node stops while it makes the folder.
+#[test]
+fn a_log_that_was_being_made_where_a_deleted_one_was_is_not_taken_for_that() {
+    let (left, model, acked) = unsettled();
+    for n in 0.. {
+        let disk = left.settled();
+        remove_files(&disk, 1);
+        disk.stop_after(n);
+        let lives = [model.lives[0], model.lives[1] + 1, model.lives[2]];
+        let made = open_log(&disk, 1, lives[1]);
+        for disk in [disk.kill(), disk.crash(n)] {
+            let node = Node::open(&disk, lives).unwrap().0;
+            assert_eq!(ends(&node.logs[1]), [0; 4], "change {n}");
+            assert_eq!(node.high_watermarks(), [acked[0], 0, acked[2]]);
+        }
+        if made.is_ok() {
+            assert!(n > 3, "{n} changes: nothing was made");
+            break;
+        }
+    }
+}
+
+/// Where a log was, a file without its header is damage, unless another topic's is before it.
+#[test]
+fn a_segment_without_a_header_is_refused_where_its_log_was() {
+    let (disk, model, _) = unsettled();
+    let path = dir_of(1).join("segments/00000000000000000000.log");
+    let owner = dir_of(1).join("meta/partition.json");
+    disk.open(&owner, OpenMode::Create).unwrap();
+    let whole = disk.bytes(&path).unwrap();
+    for header in [&[][..], &whole[..20], &[0; SEGMENT_HEADER_LEN]] {
+        let cut = disk.settled();
+        cut.set_bytes(&path, header).unwrap();
+        cut.open(&owner, OpenMode::Create).unwrap();
+        let why = Node::open(&cut, model.lives).err().unwrap();
+        assert!(why.contains("its header is cut off"), "{why}");
+        assert_eq!(cut.bytes(&path).unwrap(), header);
+    }
 }
 
 #[test]

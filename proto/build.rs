@@ -6,9 +6,14 @@ use prost::Message;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let files = [
+        "chronos/admin/v1/cluster.proto",
         "chronos/admin/v1/dedup.proto",
+        "chronos/admin/v1/group.proto",
+        "chronos/admin/v1/maintenance.proto",
         "chronos/admin/v1/replay.proto",
         "chronos/admin/v1/schedule.proto",
+        "chronos/admin/v1/setting.proto",
+        "chronos/admin/v1/topic.proto",
     ];
     let set = protox::compile(files, ["."])?;
     let out = PathBuf::from(std::env::var("OUT_DIR")?);

@@ -1,19 +1,22 @@
 #!/usr/bin/env bash
 # Makes the client suites ready to run, outside the checkout: a Python environment, Java's and Kafka Streams' classes and jars, the Go
-# program, Node's modules and buf, each under a hash of what it is made of. A toolchain that is missing is named: a desk skips what needs it, CI fails.
+# program, Node's modules, buf and the exporters, each under a hash of what it is made of. A toolchain that is missing is named: a desk skips what needs it, CI fails.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 cache="${XDG_CACHE_HOME:-$HOME/.cache}/chronosdb/clients"
 suites=$PWD/compat-tests/suites
 streams=$PWD/compat-tests/streams
+exporters=$PWD/compat-tests/exporters
 # Where Go's own archive is unpacked.
 PATH="$PATH:/usr/local/go/bin"
 missing=()
 
-make_python() {
-  python3 -m venv "$1"
-  "$1/bin/pip" install -q --disable-pip-version-check -r "$suites/python/requirements.txt"
+python_of() { # python_of REQUIREMENTS MADE
+  python3 -m venv "$2"
+  "$2/bin/pip" install -q --disable-pip-version-check -r "$1"
 }
+make_python() { python_of "$suites/python/requirements.txt" "$1"; }
+make_exporters() { python_of "$exporters/requirements.txt" "$1"; }
 jars_and_classes() { # jars_and_classes PROJECT MADE
   mvn -q -B -f "$1/pom.xml" -DoutputDirectory="$2/deps" dependency:copy-dependencies
   find "$1/src" -name "*.java" -print0 | xargs -0 javac -d "$2/classes" -cp "$2/deps/*"
@@ -45,6 +48,7 @@ prepare() { # prepare NAME TOOLS FILE...: what make_NAME makes of these files
 }
 
 prepare python python3 "$suites/python/requirements.txt"
+prepare exporters python3 "$exporters/requirements.txt"
 prepare java "javac mvn" "$suites/java/pom.xml" "$suites/java/src"
 prepare streams "javac mvn" "$streams/pom.xml" "$streams/src"
 prepare go go "$suites/go"

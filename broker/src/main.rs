@@ -5,7 +5,7 @@ use std::{io::Write, process::ExitCode};
 use anyhow::Context;
 use broker::{
     cli::{Cli, Command, ConfigCommand, Settings},
-    config::{self, Config, ConfigError},
+    config::{Config, ConfigError, LiveConfig, Sources},
     node::Node,
     telemetry::Loggers,
     wal,
@@ -41,7 +41,7 @@ fn main() -> ExitCode {
     match cli.command {
         Some(Command::Config {
             command: ConfigCommand::Print,
-        }) => print_config(&config),
+        }) => print_config(&config.get()),
         // What there was to do for them is done: the settings hold, the files were read.
         Some(
             Command::Config {
@@ -49,7 +49,7 @@ fn main() -> ExitCode {
             }
             | Command::Wal { .. },
         ) => ExitCode::SUCCESS,
-        Some(Command::Start) | None => match run(config) {
+        Some(Command::Start) | None => match run(&config) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 say_error(&format!("{error:#}"));
@@ -59,20 +59,21 @@ fn main() -> ExitCode {
     }
 }
 
-fn read_config(settings: &Settings) -> Result<Config, ConfigError> {
+fn read_config(settings: &Settings) -> Result<LiveConfig, ConfigError> {
     let default = std::path::Path::new(DEFAULT_FILE);
     let file = settings
         .config
-        .as_deref()
-        .or_else(|| default.exists().then_some(default));
-    let env: Vec<(String, String)> = std::env::vars_os()
-        .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
-        .collect();
-    Config::new(config::load(file, &env, &settings.overrides())?)
+        .clone()
+        .or_else(|| default.exists().then(|| default.to_path_buf()));
+    let sources = Sources {
+        file,
+        set: settings.overrides(),
+    };
+    Ok(LiveConfig::of(Config::new(sources.read()?)?, sources))
 }
 
-fn run(config: Config) -> anyhow::Result<()> {
-    let loggers = Loggers::start(config.text("log.format").0 == "json");
+fn run(config: &LiveConfig) -> anyhow::Result<()> {
+    let loggers = Loggers::start(config.get().text("log.format").0 == "json");
     raise_file_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -81,11 +82,19 @@ fn run(config: Config) -> anyhow::Result<()> {
         // Before anybody is told that it is ready: who stops it at once stops it in order.
         let mut terminate = signal(SignalKind::terminate()).context("hearing SIGTERM")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("hearing SIGINT")?;
-        let node = Node::start(config, loggers).await?;
+        let mut hangup = signal(SignalKind::hangup()).context("hearing SIGHUP")?;
+        let node = Node::start(config.clone(), loggers).await?;
         announce(&node);
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+                _ = hangup.recv() => {
+                    if let Err(error) = config.reload(false) {
+                        tracing::error!(%error, "the settings were not read again: nothing changed");
+                    }
+                }
+            }
         }
         node.stop().await;
         Ok(())

@@ -22,7 +22,7 @@ use self::open::Opened;
 use crate::{
     api::{Broker, FetchSessions, KafkaService},
     compaction,
-    config::{Config, LiveConfig},
+    config::LiveConfig,
     coordinator::CoordinatorOptions,
     dedup,
     group::{self, Groups},
@@ -73,8 +73,7 @@ pub struct Node {
 
 impl Node {
     /// Starts a node; clients are served when this returns.
-    pub async fn start(config: Config, loggers: Loggers) -> anyhow::Result<Self> {
-        let live = LiveConfig::new(config);
+    pub async fn start(live: LiveConfig, loggers: Loggers) -> anyhow::Result<Self> {
         let config = live.get();
         // Its lock first: whoever fails to get it must not take the ports.
         let data_dir = Arc::new(DataDir::open(&config.data_dir, config.node_id)?);
@@ -157,7 +156,7 @@ impl Node {
             config.checkpoint_interval,
             &stopped,
         );
-        let reconcile = tokio::spawn(follow(Arc::clone(&registry), metadata.clone()));
+        let reconcile = tokio::spawn(follow(Arc::clone(&registry), metadata.clone(), live));
         Ok(Self {
             kafka: kafka_at,
             http: http_at,
@@ -194,13 +193,7 @@ impl Node {
 
 /// Serves metrics and health.
 async fn observe(listener: TcpListener, broker: Arc<Broker>, stopped: watch::Receiver<bool>) {
-    let state = http::HttpState {
-        metrics: Arc::clone(&broker.metrics),
-        registry: Arc::clone(&broker.registry),
-        groups: broker.groups.clone(),
-        dedup: Arc::clone(&broker.dedup),
-        clock: Arc::clone(&broker.clock),
-    };
+    let state = http::HttpState::of(&broker);
     if let Err(error) = http::serve(listener, state, stopped).await {
         error!(%error, "the HTTP listener ended");
     }
@@ -282,14 +275,19 @@ async fn reconcile(registry: &Arc<Registry>, metadata: &Metadata) -> anyhow::Res
     Ok(())
 }
 
-/// Makes the partitions follow each change of the metadata.
-async fn follow(registry: Arc<Registry>, metadata: Metadata) {
-    let mut images = metadata.watch();
+/// Makes the partitions follow each change of the metadata, and of the settings.
+async fn follow(registry: Arc<Registry>, metadata: Metadata, config: LiveConfig) {
+    let (mut images, mut reloads) = (metadata.watch(), config.reloads());
     loop {
         if let Err(error) = reconcile(&registry, &metadata).await {
             error!(%error, "the partitions do not follow the metadata");
         }
-        let changed = images.changed();
+        let changed = async {
+            tokio::select! {
+                changed = images.changed() => changed,
+                changed = reloads.changed() => changed,
+            }
+        };
         if registry.wants_retry() {
             // An error repeats itself below; a time-out is the time to try again.
             let _ = timeout(RETRY_AFTER, changed).await;

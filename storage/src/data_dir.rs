@@ -22,7 +22,8 @@ use thiserror::Error;
 use crate::{checkpoint, disk::RealDisk};
 
 /// The layout this release reads and writes.
-const FORMAT: u32 = 1;
+/// The format of data folders.
+pub const FORMAT: u32 = 1;
 
 /// Why a data folder cannot be used.
 #[derive(Debug, Error)]

@@ -10,8 +10,8 @@ use crate::{
 pub(super) fn describe(loggers: &Loggers) -> Vec<ConfigEntry> {
     let levels = loggers.levels().into_iter();
     levels
-        .map(|(name, level)| ConfigEntry {
-            name,
+        .map(|(name, level, _)| ConfigEntry {
+            name: name.to_owned(),
             value: Some(level),
             read_only: false,
             source: source::BROKER_LOGGER,

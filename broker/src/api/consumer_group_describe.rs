@@ -11,7 +11,7 @@ use kafka_compat::protocol::{
 use super::{Broker, authorized, group_id};
 use crate::group::Refused;
 
-pub(super) fn handle(
+pub(crate) fn handle(
     broker: &Broker,
     request: &ConsumerGroupDescribeRequest,
 ) -> ConsumerGroupDescribeResponse {

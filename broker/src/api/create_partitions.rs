@@ -17,7 +17,7 @@ use super::{
 };
 use crate::metadata::Command;
 
-pub(super) async fn handle(
+pub(crate) async fn handle(
     broker: &Broker,
     request: CreatePartitionsRequest,
 ) -> CreatePartitionsResponse {

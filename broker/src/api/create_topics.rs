@@ -23,7 +23,7 @@ use super::{
 };
 use crate::topic_config;
 
-pub(super) async fn handle(
+pub(crate) async fn handle(
     broker: &Broker,
     version: i16,
     request: CreateTopicsRequest,

@@ -8,7 +8,7 @@ use kafka_compat::protocol::messages::{
 
 use super::{Broker, group_id};
 
-pub(super) async fn handle(
+pub(crate) async fn handle(
     broker: Arc<Broker>,
     request: DeleteGroupsRequest,
 ) -> DeleteGroupsResponse {

@@ -21,7 +21,7 @@ use crate::partition::Partition;
 const HIGH_WATERMARK: i64 = -1;
 const NONE: i64 = -1;
 
-pub(super) async fn handle(
+pub(crate) async fn handle(
     broker: &Broker,
     request: DeleteRecordsRequest,
 ) -> DeleteRecordsResponse {

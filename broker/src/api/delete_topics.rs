@@ -21,7 +21,7 @@ use super::{
 };
 use crate::metadata::{Command, Image, Topic};
 
-pub(super) async fn handle(
+pub(crate) async fn handle(
     broker: &Broker,
     version: i16,
     request: DeleteTopicsRequest,

@@ -14,7 +14,7 @@ const DEAD: StrBytes = StrBytes::from_static_str("Dead");
 /// The first version that has an error's message.
 const WITH_MESSAGE: i16 = 6;
 
-pub(super) fn handle(
+pub(crate) fn handle(
     broker: &Broker,
     version: i16,
     request: &DescribeGroupsRequest,

@@ -47,7 +47,7 @@ impl Found {
     };
 }
 
-pub(super) fn handle(
+pub(crate) fn handle(
     broker: &Broker,
     version: i16,
     request: &ListOffsetsRequest,

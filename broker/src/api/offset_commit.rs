@@ -24,7 +24,7 @@ const WITH_MEMBER_EPOCH: i16 = 9;
 /// The first that tells of a group that is not there.
 const SAYS_NO_GROUP: i16 = 9;
 
-pub(super) async fn handle(
+pub(crate) async fn handle(
     broker: Arc<Broker>,
     version: i16,
     request: OffsetCommitRequest,

@@ -83,6 +83,38 @@ pub enum ConfigError {
     },
 }
 
+/// Where the layers are that the node is started with.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    /// The TOML file.
+    pub file: Option<PathBuf>,
+    /// KEY=VALUE texts of the command line.
+    pub set: Vec<String>,
+}
+
+impl Sources {
+    /// Reads them, and the environment of the process.
+    pub fn read(&self) -> Result<Loaded, ConfigError> {
+        let env: Vec<(String, String)> = std::env::vars_os()
+            .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
+            .collect();
+        load(self.file.as_deref(), &env, &self.set)
+    }
+}
+
+/// A setting that is another one in what was read again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// Its name.
+    pub name: &'static str,
+    /// What it was.
+    pub before: String,
+    /// What was read.
+    pub after: String,
+    /// It does not change while the node runs.
+    pub needs_restart: bool,
+}
+
 /// Values of every key, by layer: the last one counts. The first is always [`Layer::Default`].
 #[derive(Clone, Debug)]
 pub struct Loaded(BTreeMap<&'static str, Vec<(String, Layer)>>);
@@ -209,6 +241,29 @@ impl Loaded {
             }
         }
         with
+    }
+
+    /// The same with what was read again, where a setting can be changed while the node runs; and what differs. What clients changed
+    /// is not looked at.
+    #[must_use]
+    pub fn reloaded(&self, fresh: &Self) -> (Self, Vec<Change>) {
+        let mut with = self.clone();
+        let mut changes = Vec::new();
+        for key in KEYS {
+            let (before, after) = (self.get(key.name).0, fresh.get(key.name).0);
+            if before != after {
+                changes.push(Change {
+                    name: key.name,
+                    before: before.to_owned(),
+                    after: after.to_owned(),
+                    needs_restart: !key.dynamic,
+                });
+            }
+            if let (true, Some(layers)) = (key.dynamic, fresh.0.get(key.name)) {
+                with.0.insert(key.name, layers.clone());
+            }
+        }
+        (with, changes)
     }
 
     /// All of them, by name.

@@ -22,6 +22,7 @@ mod shard;
 mod tests;
 
 pub use classic::{Identity, JoinAsked, Leaving, SyncAsked};
+pub(crate) use consumer::read_assignment;
 pub use consumer::{
     ASSIGNMENT_INTERVAL, Assignor, Assignors, ConsumerConfig, HEARTBEAT_INTERVAL, HeartbeatAnswer,
     HeartbeatAsked, Images, Migration, Refused, SESSION_TIMEOUT, validate,

@@ -10,7 +10,7 @@ use tonic::{Request, Response, Status};
 
 use super::{
     errors::{invalid, of_control},
-    moments::timestamp,
+    moments::{counted, duration, timestamp},
     names::checked_request_id,
     places,
 };
@@ -57,9 +57,8 @@ fn checked(field: &str, ids: &[Bytes]) -> Result<(), Status> {
 async fn blocking<T: Send + 'static>(
     task: impl FnOnce() -> Result<T, AppendError> + Send + 'static,
 ) -> Result<T, Status> {
-    let done = tokio::task::spawn_blocking(task).await;
-    done.map_err(|_stopping| of_control(&ControlError::Closed))?
-        .map_err(|error| of_control(&ControlError::Append(error)))
+    let done = places::blocking(task).await?;
+    done.map_err(|error| of_control(&ControlError::Append(error)))
 }
 
 /// An id as it was found.
@@ -193,10 +192,6 @@ impl DedupService for Service {
     }
 }
 
-fn counted(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
-}
-
 /// A topic's partitions together.
 #[derive(Default)]
 struct Sum {
@@ -229,10 +224,7 @@ impl Sum {
         };
         pb::TopicDedupStats {
             topic: topic.to_owned(),
-            window: Some(prost_types::Duration {
-                seconds: self.window_ms / 1_000,
-                nanos: i32::try_from(self.window_ms % 1_000 * 1_000_000).unwrap_or(0),
-            }),
+            window: Some(duration(self.window_ms)),
             entries: counted(self.entries),
             bytes: counted(self.bytes),
             hits: counted(self.checks.hits),

@@ -1,23 +1,34 @@
 //! The gRPC API (`proto/`): services, health, reflection.
 
+mod cluster;
 mod dedup;
 mod errors;
+mod group;
+mod kafka;
+mod maintenance;
 mod moments;
 mod names;
+mod once;
 mod page_token;
+mod pages;
 mod places;
 mod replay;
 mod replay_jobs;
 mod schedule;
+mod settings;
+mod topic;
 
 use std::{sync::Arc, time::Duration};
 
 use proto::admin::v1::{
-    dedup_service_server::DedupServiceServer, replay_service_server::ReplayServiceServer,
-    schedule_service_server::ScheduleServiceServer,
+    cluster_service_server::ClusterServiceServer, dedup_service_server::DedupServiceServer,
+    group_service_server::GroupServiceServer, maintenance_service_server::MaintenanceServiceServer,
+    replay_service_server::ReplayServiceServer, schedule_service_server::ScheduleServiceServer,
+    topic_service_server::TopicServiceServer,
 };
 use tokio::{net::TcpListener, sync::watch};
-use tonic::{service::Routes, transport::Server};
+use tonic::{server::NamedService, service::Routes, transport::Server};
+use tonic_health::server::HealthReporter;
 
 use crate::api::Broker;
 
@@ -34,6 +45,44 @@ const DRAIN_FOR: Duration = Duration::from_secs(2);
 const CONCURRENCY_MAX: usize = 64;
 const STREAMS_MAX: u32 = 256;
 
+/// A service whose requests and answers are bounded.
+macro_rules! limited {
+    ($server:ident($service:expr)) => {
+        $server::new($service)
+            .max_decoding_message_size(REQUEST_BYTES_MAX)
+            .max_encoding_message_size(ANSWER_BYTES_MAX)
+    };
+}
+
+/// The services, and what the health service says of each.
+struct Services {
+    routes: Routes,
+    health: HealthReporter,
+    names: Vec<&'static str>,
+}
+
+impl Services {
+    async fn add<S>(&mut self, service: S)
+    where
+        S: tonic::codegen::Service<
+                tonic::codegen::http::Request<tonic::body::Body>,
+                Error = std::convert::Infallible,
+            > + NamedService
+            + Clone
+            + Send
+            + Sync
+            + 'static,
+        S::Response: axum::response::IntoResponse,
+        S::Future: Send + 'static,
+    {
+        self.health
+            .set_service_status(S::NAME, tonic_health::ServingStatus::Serving)
+            .await;
+        self.names.push(S::NAME);
+        self.routes = std::mem::take(&mut self.routes).add_service(service);
+    }
+}
+
 /// Serves until told to stop; the health service says `NOT_SERVING` from then on.
 pub async fn serve(
     listener: TcpListener,
@@ -41,26 +90,6 @@ pub async fn serve(
     mut stopped: watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
     let (health, health_service) = tonic_health::server::health_reporter();
-    let replay = replay::Service::new(Arc::clone(&broker), stopped.clone());
-    let replay = ReplayServiceServer::new(replay)
-        .max_decoding_message_size(REQUEST_BYTES_MAX)
-        // One record may be as large as a batch may be.
-        .max_encoding_message_size(usize::MAX);
-    let dedup = DedupServiceServer::new(dedup::Service::new(Arc::clone(&broker)))
-        .max_decoding_message_size(REQUEST_BYTES_MAX)
-        .max_encoding_message_size(ANSWER_BYTES_MAX);
-    let schedule = ScheduleServiceServer::new(schedule::Service::new(broker, stopped.clone()))
-        .max_decoding_message_size(REQUEST_BYTES_MAX)
-        .max_encoding_message_size(ANSWER_BYTES_MAX);
-    health
-        .set_serving::<DedupServiceServer<dedup::Service>>()
-        .await;
-    health
-        .set_serving::<ScheduleServiceServer<schedule::Service>>()
-        .await;
-    health
-        .set_serving::<ReplayServiceServer<replay::Service>>()
-        .await;
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(proto::DESCRIPTORS)
@@ -68,26 +97,48 @@ pub async fn serve(
     };
     let routes = Routes::new(health_service)
         .add_service(reflection().build_v1()?)
-        .add_service(reflection().build_v1alpha()?)
-        .add_service(dedup)
-        .add_service(replay)
-        .add_service(schedule);
+        .add_service(reflection().build_v1alpha()?);
+    let mut services = Services {
+        routes,
+        health: health.clone(),
+        names: Vec::new(),
+    };
+    let b = || Arc::clone(&broker);
+    services
+        .add(limited!(ClusterServiceServer(cluster::Service::new(b()))))
+        .await;
+    services
+        .add(limited!(DedupServiceServer(dedup::Service::new(b()))))
+        .await;
+    services
+        .add(limited!(GroupServiceServer(group::Service::new(b()))))
+        .await;
+    services
+        .add(limited!(MaintenanceServiceServer(
+            maintenance::Service::new(b())
+        )))
+        .await;
+    services
+        .add(limited!(TopicServiceServer(topic::Service::new(b()))))
+        .await;
+    let schedule = schedule::Service::new(b(), stopped.clone());
+    services
+        .add(limited!(ScheduleServiceServer(schedule)))
+        .await;
+    let replay = replay::Service::new(b(), stopped.clone());
+    // One record may be as large as a batch may be.
+    let replay = limited!(ReplayServiceServer(replay)).max_encoding_message_size(usize::MAX);
+    services.add(replay).await;
+    let Services { routes, names, .. } = services;
     let mut cut = stopped.clone();
     let drained = async move {
         // An error means that the node is gone.
         let _ = stopped.wait_for(|stop| *stop).await;
-        health
-            .set_service_status("", tonic_health::ServingStatus::NotServing)
-            .await;
-        health
-            .set_not_serving::<DedupServiceServer<dedup::Service>>()
-            .await;
-        health
-            .set_not_serving::<ScheduleServiceServer<schedule::Service>>()
-            .await;
-        health
-            .set_not_serving::<ReplayServiceServer<replay::Service>>()
-            .await;
+        for name in names.into_iter().chain([""]) {
+            health
+                .set_service_status(name, tonic_health::ServingStatus::NotServing)
+                .await;
+        }
     };
     // A stream that the client keeps open (a health watch) has no end of its own.
     let cut = async move {

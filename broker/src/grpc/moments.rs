@@ -1,6 +1,6 @@
-//! Times as messages have them.
+//! Times and numbers as messages have them.
 
-use prost_types::Timestamp;
+use prost_types::{Duration, Timestamp};
 use tonic::Status;
 
 use super::errors::invalid;
@@ -10,6 +10,17 @@ pub(super) fn timestamp(ms: i64) -> Timestamp {
         seconds: ms.div_euclid(1_000),
         nanos: i32::try_from(ms.rem_euclid(1_000) * 1_000_000).unwrap_or(0),
     }
+}
+
+/// A span of milliseconds.
+pub(super) fn duration(ms: i64) -> Duration {
+    let Timestamp { seconds, nanos } = timestamp(ms);
+    Duration { seconds, nanos }
+}
+
+/// Messages have no number that is larger.
+pub(super) fn counted(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 /// In milliseconds, rounded up: never early.

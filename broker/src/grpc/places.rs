@@ -10,6 +10,14 @@ use crate::{
     partition::{Partition, PartitionKey, Slot},
 };
 
+/// Does what blocks on the disk where it holds up nobody.
+pub(super) async fn blocking<T: Send + 'static>(
+    task: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Status> {
+    let done = tokio::task::spawn_blocking(task).await;
+    done.map_err(|_stopping| errors::again_soon("PARTITION_OFFLINE", "the node stops"))
+}
+
 /// One of a topic's partitions.
 pub(super) fn partition(
     broker: &Broker,

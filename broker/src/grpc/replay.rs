@@ -271,9 +271,9 @@ fn message(replayed: Replayed) -> pb::ReplayRecord {
 async fn blocking<T: Send + 'static>(
     task: impl FnOnce() -> Result<T, ReplayError> + Send + 'static,
 ) -> Result<T, Status> {
-    let done = tokio::task::spawn_blocking(task).await;
-    let stops = |_| errors::again_soon("PARTITION_OFFLINE", "the node stops");
-    done.map_err(stops)?.map_err(|error| of_replay(&error))
+    places::blocking(task)
+        .await?
+        .map_err(|error| of_replay(&error))
 }
 
 pub(super) fn of_replay(error: &ReplayError) -> Status {

@@ -228,12 +228,8 @@ fn told(job: &ReplayJob) -> pb::ReplayJob {
         let ran = i128::from(job.progress.ran_ms);
         let left = ran * i128::from(all - done) / i128::from(done);
         let left = i64::try_from(left).unwrap_or(i64::MAX);
-        prost_types::Duration {
-            seconds: left / 1_000,
-            nanos: i32::try_from(left % 1_000 * 1_000_000).unwrap_or(0),
-        }
+        moments::duration(left)
     });
-    let counted = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
     pb::ReplayJob {
         job_id: job.id.clone(),
         topic: job.spec.source.clone(),
@@ -243,8 +239,8 @@ fn told(job: &ReplayJob) -> pb::ReplayJob {
         create_time: Some(moments::timestamp(job.created_ms)),
         progress: if is_over { 1.0 } else { share(done, all) },
         remaining,
-        records: counted(job.progress.records),
-        bytes: counted(job.progress.bytes),
+        records: moments::counted(job.progress.records),
+        bytes: moments::counted(job.progress.bytes),
         spans,
     }
 }

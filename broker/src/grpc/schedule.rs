@@ -13,10 +13,10 @@ use tonic::{Code, Request, Response, Status};
 
 use super::{
     errors::{self, invalid, of_control, status},
-    moments::{self, timestamp},
+    moments::{self, counted, timestamp},
     names::{checked_request_id, parse_scheduled_message, scheduled_message},
     page_token::Position,
-    places,
+    pages, places,
 };
 use crate::{
     api::Broker,
@@ -24,8 +24,6 @@ use crate::{
     schedule::control::{self, Asked, Change, ControlError, Held, HeldRecord, Loader, Outcome},
 };
 
-const PAGE_DEFAULT: usize = 100;
-const PAGE_MAX: usize = 1_000;
 /// A page with values ends here; one record may be larger.
 const PAGE_BYTES_MAX: usize = 4 << 20;
 const CANCELS_MAX: usize = 100_000;
@@ -164,9 +162,8 @@ impl Filter {
 async fn blocking<T: Send + 'static>(
     task: impl FnOnce() -> Result<T, ControlError> + Send + 'static,
 ) -> Result<T, Status> {
-    let done = tokio::task::spawn_blocking(task).await;
-    done.map_err(|_stopping| of_control(&ControlError::Closed))?
-        .map_err(|error| of_control(&error))
+    let done = places::blocking(task).await?;
+    done.map_err(|error| of_control(&error))
 }
 
 /// A page, and where to go on, where there is more.
@@ -225,11 +222,7 @@ impl ScheduleService for Service {
     ) -> Result<Response<pb::ListScheduledMessagesResponse>, Status> {
         let request = request.into_inner();
         let filter = Filter::new(self, request.filter.as_ref())?;
-        let size = match usize::try_from(request.page_size) {
-            Err(_) => return Err(invalid("page_size", "it is negative")),
-            Ok(0) => PAGE_DEFAULT,
-            Ok(size) => size.min(PAGE_MAX),
-        };
+        let size = pages::size(request.page_size)?;
         let asked = prost::Message::encode_to_vec(&request.filter.clone().unwrap_or_default());
         let from = if request.page_token.is_empty() {
             Position {
@@ -353,12 +346,12 @@ impl ScheduleService for Service {
             loop {
                 let (asked, of) = (Arc::clone(&filter), Arc::clone(partition));
                 let (ids, last) = blocking(move || fitting(&asked, &of, from)).await?;
-                answer.matched += i64::try_from(ids.len()).unwrap_or(i64::MAX);
+                answer.matched += counted(ids.len() as u64);
                 if !request.dry_run && !ids.is_empty() {
                     let outcomes = control::cancel(partition, &ids, b"", self.now()).await;
                     let outcomes = outcomes.map_err(|e| of_control(&e))?;
                     let done = outcomes.iter().filter(|o| **o == Outcome::Done).count();
-                    answer.cancelled += i64::try_from(done).unwrap_or(i64::MAX);
+                    answer.cancelled += counted(done as u64);
                 }
                 let Some(last) = last else { break };
                 from = TimerKey {
@@ -391,7 +384,6 @@ impl ScheduleService for Service {
         .await?;
         let starts = std::iter::once(None).chain(edges.iter().copied().map(Some));
         let ends = edges.iter().copied().map(Some).chain([None]);
-        let count_of = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
         let buckets =
             starts
                 .zip(ends)
@@ -399,11 +391,11 @@ impl ScheduleService for Service {
                 .map(|((start, end), count)| pb::ScheduleBucket {
                     start_time: start.map(|at| timestamp(at.0)),
                     end_time: end.map(|at| timestamp(at.0)),
-                    count: count_of(*count),
+                    count: counted(*count),
                 });
         Ok(Response::new(pb::GetScheduleStatsResponse {
-            pending: count_of(counts.iter().sum()),
-            overdue: count_of(counts.first().copied().unwrap_or(0)),
+            pending: counted(counts.iter().sum()),
+            overdue: counted(counts.first().copied().unwrap_or(0)),
             buckets: buckets.collect(),
             unavailable_partitions,
         }))

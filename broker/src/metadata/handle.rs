@@ -78,6 +78,8 @@ pub struct Quorum {
     pub term: i32,
     /// One past the last entry.
     pub log_end: i64,
+    /// Entries that this node has applied.
+    pub applied: i64,
     /// The voters.
     pub voters: Vec<i32>,
 }
@@ -186,6 +188,9 @@ impl Metadata {
             log_end: metrics
                 .last_log_index
                 .map_or(0, |index| i64::try_from(index + 1).unwrap_or(i64::MAX)),
+            applied: metrics.last_applied.map_or(0, |applied| {
+                i64::try_from(applied.index + 1).unwrap_or(i64::MAX)
+            }),
             voters: metrics.membership_config.voter_ids().map(id).collect(),
         }
     }

@@ -18,9 +18,10 @@ use storage::{
 use thiserror::Error;
 use tokio::sync::{Notify, futures::Notified};
 
-use super::{AppendedUnit, Partition, requests::Requests};
+use super::{AppendedUnit, Partition};
 use crate::{
     dedup::{Crowded, DedupIndex, Found, Leaving, Seen, Stored, Taken, Window},
+    requests::Requests,
     schedule::control::ControlError,
 };
 

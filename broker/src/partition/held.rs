@@ -12,13 +12,10 @@ use storage::{
     units::{DueTime, Offset, ScheduleId, TimestampMs},
 };
 
-use super::{
-    Partition,
-    carry::Carrying,
-    requests::{Answered, Requests},
-};
+use super::{Partition, carry::Carrying};
 use crate::{
     pace,
+    requests::Requests,
     schedule::{
         accept::PendingSize,
         control::{Asked, Change, ControlError, IN_HAND, Loader, Outcome, hold_dues},
@@ -42,6 +39,16 @@ pub(super) struct Pending {
     /// Old segments are being emptied.
     pub(super) carrying: Option<Carrying>,
     pub(super) closed: bool,
+}
+
+/// What a change came to: an outcome per record that was asked about, `None` where it is not pending; and the log end at which
+/// that may be told.
+#[derive(Clone, Debug)]
+pub struct Answered {
+    /// In the order asked.
+    pub outcomes: Vec<Option<Outcome>>,
+    /// When it is committed.
+    pub committed_at: Offset,
 }
 
 /// What is due and not fired yet.

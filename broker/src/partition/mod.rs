@@ -18,9 +18,8 @@ mod made;
 )]
 mod partition;
 mod registry;
-mod requests;
 
 pub use deduplicated::{DedupState, NotAppended, Once};
+pub use held::Answered;
 pub use partition::{AppendedUnit, Derived, Ended, Partition, PartitionKey};
 pub use registry::{Registry, RegistryOptions, Slot};
-pub use requests::{Answered, Reused};

@@ -19,7 +19,7 @@ use storage::{
 use thiserror::Error;
 
 use super::pending::{PendingError, fired_key, fired_records, timers};
-use crate::partition::{Partition, Reused};
+use crate::{partition::Partition, requests::Reused};
 
 /// The fire loop has a record in hand for the time of one append.
 pub const IN_HAND: Duration = Duration::from_millis(1);

@@ -1,11 +1,14 @@
 //! Log lines on standard error, and the levels of the parts that write them.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
+use tokio::time::Instant;
 use tracing_subscriber::{
     EnvFilter, Registry, layer::SubscriberExt, reload, util::SubscriberInitExt,
 };
+
+use super::recent_lines::RecentLines;
 
 /// Kafka's names of levels.
 pub const LEVELS: [&str; 6] = ["FATAL", "ERROR", "WARN", "INFO", "DEBUG", "TRACE"];
@@ -26,8 +29,26 @@ pub struct Loggers(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    levels: Mutex<BTreeMap<&'static str, String>>,
+    levels: Mutex<BTreeMap<&'static str, Level>>,
     filter: reload::Handle<EnvFilter, Registry>,
+    recent: RecentLines,
+}
+
+/// A level, and until when.
+#[derive(Clone, Debug)]
+struct Level {
+    name: String,
+    /// When it goes back, and to what.
+    until: Option<(Instant, String)>,
+}
+
+impl Level {
+    fn of(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            until: None,
+        }
+    }
 }
 
 impl Loggers {
@@ -39,7 +60,8 @@ impl Loggers {
         let levels = defaults();
         let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| filter(&levels));
         let (filter, handle) = reload::Layer::new(filter);
-        let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+        let recent = RecentLines::default();
+        let lines = tracing_subscriber::fmt::layer().with_writer(recent.clone());
         let registry = tracing_subscriber::registry().with(filter);
         if json {
             registry.with(lines.json()).init();
@@ -49,7 +71,13 @@ impl Loggers {
         Self(Arc::new(Inner {
             levels: Mutex::new(levels),
             filter: handle,
+            recent,
         }))
+    }
+
+    /// The last lines that were written.
+    pub fn recent_lines(&self) -> Vec<u8> {
+        self.0.recent.text()
     }
 
     /// Whether there is a logger of that name.
@@ -57,13 +85,57 @@ impl Loggers {
         LOGGERS.iter().any(|(known, _)| *known == name)
     }
 
-    /// Every logger with its level, by name.
-    pub fn levels(&self) -> Vec<(String, String)> {
+    /// Every logger with its level, by name, and how long it is to stay so where it goes back.
+    pub fn levels(&self) -> Vec<(&'static str, String, Option<Duration>)> {
+        let now = Instant::now();
         let levels = self.0.levels.lock();
-        levels
-            .iter()
-            .map(|(name, level)| ((*name).to_owned(), level.clone()))
-            .collect()
+        let told = levels.iter().map(|(name, level)| {
+            let until = level.until.as_ref();
+            let left = until.map(|(at, _)| at.saturating_duration_since(now));
+            (*name, level.name.clone(), left)
+        });
+        told.collect()
+    }
+
+    /// Changes a level for a while; `None` is the default. What was checked and changed before counts again then, unless somebody
+    /// changes it meanwhile.
+    ///
+    /// # Errors
+    /// The reason, where the lines cannot be filtered so.
+    pub fn set_for(&self, name: &str, level: Option<&str>, stays: Duration) -> Result<(), String> {
+        let at = Instant::now() + stays;
+        {
+            let mut levels = self.0.levels.lock();
+            let before = levels.get(name).map(|level| match &level.until {
+                Some((_, before)) => before.clone(),
+                None => level.name.clone(),
+            });
+            change(&mut levels, name, level);
+            if let (Some(level), Some(before)) = (levels.get_mut(name), before) {
+                level.until = Some((at, before));
+            }
+            self.filter(&levels)?;
+        }
+        let loggers = self.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep_until(at).await;
+            loggers.expire();
+        });
+        Ok(())
+    }
+
+    /// Levels whose time is over go back.
+    fn expire(&self) {
+        let now = Instant::now();
+        let mut levels = self.0.levels.lock();
+        for level in levels.values_mut() {
+            if let Some((_, before)) = level.until.take_if(|(at, _)| *at <= now) {
+                level.name = before;
+            }
+        }
+        if let Err(error) = self.filter(&levels) {
+            tracing::error!(error, "levels of log lines could not go back");
+        }
     }
 
     /// Changes levels; `None` goes back to the default. Names and levels were checked.
@@ -76,27 +148,32 @@ impl Loggers {
     ) -> Result<(), String> {
         let mut levels = self.0.levels.lock();
         for (name, level) in changes {
-            let Some((known, default)) = LOGGERS.iter().find(|(known, _)| *known == name) else {
-                continue;
-            };
-            levels.insert(known, level.unwrap_or(default).to_owned());
+            change(&mut levels, name, level);
         }
-        self.0
-            .filter
-            .reload(filter(&levels))
-            .map_err(|e| e.to_string())
+        self.filter(&levels)
+    }
+
+    fn filter(&self, levels: &BTreeMap<&'static str, Level>) -> Result<(), String> {
+        let reloaded = self.0.filter.reload(filter(levels));
+        reloaded.map_err(|e| e.to_string())
     }
 }
 
-fn defaults() -> BTreeMap<&'static str, String> {
+fn change(levels: &mut BTreeMap<&'static str, Level>, name: &str, level: Option<&str>) {
+    if let Some((known, default)) = LOGGERS.iter().find(|(known, _)| *known == name) {
+        levels.insert(known, Level::of(level.unwrap_or(default)));
+    }
+}
+
+fn defaults() -> BTreeMap<&'static str, Level> {
     let levels = LOGGERS.iter();
     levels
-        .map(|(name, level)| (*name, (*level).to_owned()))
+        .map(|(name, level)| (*name, Level::of(level)))
         .collect()
 }
 
-fn filter(levels: &BTreeMap<&'static str, String>) -> EnvFilter {
-    let directives = levels.iter().map(|(name, level)| {
+fn filter(levels: &BTreeMap<&'static str, Level>) -> EnvFilter {
+    let directives = levels.iter().map(|(name, Level { name: level, .. })| {
         // Nothing here ends the process by logging: what is fatal is an error.
         let level = if level == "FATAL" { "error" } else { level };
         if *name == Loggers::ROOT {
@@ -115,7 +192,7 @@ mod tests {
     #[test]
     fn levels_become_a_filter() {
         let mut levels = defaults();
-        levels.insert("storage", "FATAL".into());
+        levels.insert("storage", Level::of("FATAL"));
         let text = filter(&levels).to_string();
         for directive in ["storage=error", "openraft=warn", "broker=info"] {
             assert!(text.contains(directive), "{text}");

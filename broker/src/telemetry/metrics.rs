@@ -22,6 +22,7 @@ use super::{
     compaction_metrics::CompactionMetrics,
     dedup_metrics::{Checks, DedupMetrics, TopicChecks},
     group_metrics::GroupMetrics,
+    process::Usage,
     register::{Register, doubling},
     schedule_metrics::ScheduleMetrics,
 };
@@ -376,38 +377,19 @@ impl Metrics {
         self.schedule.tell(&logs, |topic| self.label(topic));
     }
 
+    /// How long the node has run.
+    pub fn uptime(&self) -> Duration {
+        self.started.elapsed()
+    }
+
     fn encode(&self) -> Result<Vec<u8>, prometheus::Error> {
-        self.uptime.set(self.started.elapsed().as_secs_f64());
-        self.read_process();
+        self.uptime.set(self.uptime().as_secs_f64());
+        let used = Usage::now();
+        self.cpu_seconds.set(used.cpu_seconds);
+        self.resident_bytes.set(used.resident_bytes);
         let mut out = Vec::new();
         TextEncoder::new().encode(&self.registry.gather(), &mut out)?;
         Ok(out)
-    }
-
-    fn read_process(&self) {
-        if let Ok(stat) = std::fs::read_to_string("/proc/self/stat") {
-            // After the name in parentheses: utime is field 14, stime 15, in ticks of 10 ms.
-            let fields: Vec<&str> = stat
-                .rsplit_once(')')
-                .map_or("", |(_, rest)| rest)
-                .split_whitespace()
-                .collect();
-            let ticks = |i: usize| {
-                fields
-                    .get(i)
-                    .and_then(|t| t.parse::<f64>().ok())
-                    .unwrap_or(0.0)
-            };
-            self.cpu_seconds.set((ticks(11) + ticks(12)) / 100.0);
-        }
-        if let Ok(statm) = std::fs::read_to_string("/proc/self/statm") {
-            let pages: i64 = statm
-                .split_whitespace()
-                .nth(1)
-                .and_then(|p| p.parse().ok())
-                .unwrap_or(0);
-            self.resident_bytes.set(pages * 4096);
-        }
     }
 
     fn label(&self, topic: &str) -> String {

@@ -5,6 +5,8 @@ mod dedup_metrics;
 mod group_metrics;
 mod logs;
 mod metrics;
+mod process;
+mod recent_lines;
 mod register;
 mod schedule_metrics;
 
@@ -12,3 +14,4 @@ pub use dedup_metrics::{Checks, DedupMetrics};
 pub use group_metrics::GroupMetrics;
 pub use logs::{LEVELS, Loggers};
 pub use metrics::{LogFacts, Metrics, TopicMetrics};
+pub use process::Usage;

@@ -32,6 +32,7 @@ mod target;
 mod tests;
 mod validate;
 
+pub(crate) use self::protocol::read_assignment;
 pub use self::{
     heartbeat::{HeartbeatAnswer, HeartbeatAsked, Refused},
     images::Images,

@@ -20,7 +20,7 @@ use crate::{
 const VERSION_MAX: i16 = 3;
 
 /// Partitions of topics, by name.
-pub(super) type Places = Vec<(String, Vec<i32>)>;
+pub(crate) type Places = Vec<(String, Vec<i32>)>;
 
 /// What a consumer wants.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -53,7 +53,7 @@ pub(super) fn read_subscription(bytes: Bytes) -> Option<Subscription> {
 }
 
 /// What was assigned, and what the leader's assignor added of its own; `None` where it cannot be read.
-pub(super) fn read_assignment(bytes: Bytes) -> Option<(Places, Bytes)> {
+pub(crate) fn read_assignment(bytes: Bytes) -> Option<(Places, Bytes)> {
     let mut from = Reader::new(bytes);
     let _version = from.i16()?;
     let topics = places(&mut from)?;

@@ -2,24 +2,10 @@
 
 use std::collections::VecDeque;
 
-use storage::units::Offset;
-
-use crate::schedule::control::Outcome;
-
 /// Requests whose answer is remembered, so that a repeated one answers as the first did.
 const REQUESTS_MAX: usize = 1_024;
 /// Outcomes in those answers, at most; the last answer is remembered whatever it has.
 const OUTCOMES_MAX: usize = 200_000;
-
-/// What a change came to: an outcome per record that was asked about, `None` where it is not pending; and the log end at which
-/// that may be told.
-#[derive(Clone, Debug)]
-pub struct Answered {
-    /// In the order asked.
-    pub outcomes: Vec<Option<Outcome>>,
-    /// When it is committed.
-    pub committed_at: Offset,
-}
 
 /// Another request had that id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +13,7 @@ pub struct Reused;
 
 /// Answers to requests with an id.
 #[derive(Debug)]
-pub(super) struct Requests<A> {
+pub(crate) struct Requests<A> {
     answers: VecDeque<Remembered<A>>,
     outcomes: usize,
 }
@@ -51,7 +37,7 @@ impl<A> Default for Requests<A> {
 
 impl<A: Clone> Requests<A> {
     /// What the request was answered before.
-    pub(super) fn find(&self, request_id: &[u8], fingerprint: u64) -> Result<Option<A>, Reused> {
+    pub(crate) fn find(&self, request_id: &[u8], fingerprint: u64) -> Result<Option<A>, Reused> {
         let known = self.answers.iter().find(|r| r.request_id == request_id);
         match known.filter(|_| !request_id.is_empty()) {
             None => Ok(None),
@@ -61,7 +47,7 @@ impl<A: Clone> Requests<A> {
     }
 
     /// The answer has so many outcomes.
-    pub(super) fn remember(
+    pub(crate) fn remember(
         &mut self,
         request_id: &[u8],
         fingerprint: u64,

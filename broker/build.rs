@@ -1,0 +1,28 @@
+//! Tells the code which commit it is and what compiles it.
+
+use std::{path::Path, process::Command};
+
+fn main() {
+    let commit = said("git", &["rev-parse", "--short=12", "HEAD"]);
+    println!(
+        "cargo:rustc-env=CHRONOS_COMMIT={}",
+        commit.unwrap_or_else(|| "unknown".into())
+    );
+    let rustc = std::env::var("RUSTC").unwrap_or_else(|_| "rustc".into());
+    let rustc = said(&rustc, &["--version"]).unwrap_or_else(|| "unknown".into());
+    println!("cargo:rustc-env=CHRONOS_RUSTC={rustc}");
+    // A commit moves one of them.
+    for file in ["../.git/HEAD", "../.git/logs/HEAD"] {
+        if Path::new(file).exists() {
+            println!("cargo:rerun-if-changed={file}");
+        }
+    }
+    println!("cargo:rerun-if-changed=build.rs");
+}
+
+fn said(program: &str, arguments: &[&str]) -> Option<String> {
+    let output = Command::new(program).args(arguments).output().ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    let text = text.trim();
+    (output.status.success() && !text.is_empty()).then(|| text.to_owned())
+}

@@ -1,0 +1,82 @@
+//! Requests that are answered once, however often they are repeated: what a `request_id` is for.
+
+use std::{
+    fmt,
+    hash::{DefaultHasher, Hasher},
+};
+
+use prost::Message;
+use tokio::sync::Mutex;
+use tonic::Status;
+
+use super::{errors::invalid, names::checked_request_id};
+use crate::requests::Requests;
+
+/// Remembers the answers of a method to the last requests.
+pub(super) struct OnceEach<A>(Mutex<Requests<A>>);
+
+impl<A> Default for OnceEach<A> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<A> fmt::Debug for OnceEach<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OnceEach").finish_non_exhaustive()
+    }
+}
+
+impl<A: Clone> OnceEach<A> {
+    /// What the request was answered before, or is now. Only success is remembered: what failed may be tried again. Requests with
+    /// ids wait for each other.
+    pub(super) async fn answer(
+        &self,
+        request_id: &str,
+        request: &impl Message,
+        act: impl Future<Output = Result<A, Status>>,
+    ) -> Result<A, Status> {
+        let id = checked_request_id(request_id)?;
+        if id.is_empty() {
+            return act.await;
+        }
+        let mut hasher = DefaultHasher::new();
+        hasher.write(&request.encode_to_vec());
+        let fingerprint = hasher.finish();
+        let mut requests = self.0.lock().await;
+        let known = requests.find(id, fingerprint);
+        let known = known.map_err(|_reused| invalid("request_id", "another request had it"))?;
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        let answer = act.await?;
+        requests.remember(id, fingerprint, 1, &answer);
+        Ok(answer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proto::admin::v1::DeleteGroupRequest;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_repeated_request_is_answered_as_it_first_was() {
+        let once = OnceEach::default();
+        let [g, h] = ["g", "h"].map(|group| DeleteGroupRequest {
+            group_id: group.into(),
+            ..DeleteGroupRequest::default()
+        });
+        let failed = once.answer("a", &g, async { Err(invalid("x", "y")) });
+        failed.await.unwrap_err();
+        let first = once.answer("a", &g, async { Ok(1) });
+        assert_eq!(first.await.unwrap(), 1);
+        let again = once.answer("a", &g, async { Ok(2) });
+        assert_eq!(again.await.unwrap(), 1);
+        let another = once.answer("a", &h, async { Ok(3) }).await.unwrap_err();
+        assert_eq!(another.code(), tonic::Code::InvalidArgument);
+        let without = once.answer("", &g, async { Ok(4) });
+        assert_eq!(without.await.unwrap(), 4);
+    }
+}

@@ -50,6 +50,10 @@ oracle: packages ## the same requests to Apache Kafka 4.3.1 and to us: cases, ag
 	$(call timed,build,cargo build --locked --package broker)
 	$(call timed,oracle,env CHRONOSDB_BIN="$${CARGO_TARGET_DIR:-target}/debug/chronosdb" python3 -B compat-tests/oracle/oracle.py)
 
+docs: packages ## make the reference pages of docs/ anew from what they describe
+	$(call timed,build,cargo build --locked --package broker --package admin)
+	@$(ENV) for program in chronosdb chronosctl; do "$${CARGO_TARGET_DIR:-target}/debug/$$program" docs docs/reference; done
+
 bench: build ## us and Apache Kafka 4.3.1 in turn, three rounds: rates, latencies, CPU, memory and their ratios
 	@scripts/packages.sh tests
 	$(call timed,bench,scripts/bench.sh)

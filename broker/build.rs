@@ -3,20 +3,23 @@
 use std::{path::Path, process::Command};
 
 fn main() {
-    let commit = said("git", &["rev-parse", "--short=12", "HEAD"]);
-    println!(
-        "cargo:rustc-env=CHRONOS_COMMIT={}",
-        commit.unwrap_or_else(|| "unknown".into())
-    );
+    // Who develops commits often: that is no reason to compile again.
+    let commit = if std::env::var("PROFILE").is_ok_and(|profile| profile == "release") {
+        // A commit moves one of them.
+        for file in ["../.git/HEAD", "../.git/logs/HEAD"] {
+            if Path::new(file).exists() {
+                println!("cargo:rerun-if-changed={file}");
+            }
+        }
+        said("git", &["rev-parse", "--short=12", "HEAD"])
+    } else {
+        None
+    };
+    let commit = commit.unwrap_or_else(|| "unknown".into());
+    println!("cargo:rustc-env=CHRONOS_COMMIT={commit}");
     let rustc = std::env::var("RUSTC").unwrap_or_else(|_| "rustc".into());
     let rustc = said(&rustc, &["--version"]).unwrap_or_else(|| "unknown".into());
     println!("cargo:rustc-env=CHRONOS_RUSTC={rustc}");
-    // A commit moves one of them.
-    for file in ["../.git/HEAD", "../.git/logs/HEAD"] {
-        if Path::new(file).exists() {
-            println!("cargo:rerun-if-changed={file}");
-        }
-    }
     println!("cargo:rerun-if-changed=build.rs");
 }
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Makes the client suites ready to run, outside the checkout: a Python environment, Java's and Kafka Streams' classes and jars, the Go
-# program, Node's modules, buf and the exporters, each under a hash of what it is made of. A toolchain that is missing is named: a desk skips what needs it, CI fails.
+# program, Node's modules, buf, and tools that watch a Kafka, each under a hash of what it is made of. A toolchain that is missing is
+# named: a desk skips what needs it, CI fails.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 cache="${XDG_CACHE_HOME:-$HOME/.cache}/chronosdb/clients"

@@ -4,8 +4,8 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::{
     commands::{
-        BenchCommand, ContextCommand, DedupCommand, GroupCommand, ReplayCommand, ScheduleCommand,
-        TopArgs, TxnCommand,
+        BenchCommand, ClusterCommand, ConfigCommand, ContextCommand, DebugCommand, DedupCommand,
+        GroupCommand, ReplayCommand, RpcArgs, ScheduleCommand, TopArgs, TopicChange, TxnCommand,
     },
     output::Format,
 };
@@ -33,7 +33,7 @@ pub struct Cli {
     /// The node, by the name that `context set` gave it [default: that of `context use`]
     #[arg(long, global = true, env = "CHRONOS_CONTEXT", value_name = "NAME")]
     pub context: Option<String>,
-    /// How to print: a table for people, or JSON, one object a line, for scripts
+    /// How to print: a table for people (wide: never cut to the terminal); for scripts JSON, one object a line, or YAML
     #[arg(short, long, global = true, value_enum, default_value_t = Format::Table)]
     pub output: Format,
     /// What to do.
@@ -44,7 +44,7 @@ pub struct Cli {
 /// A command.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Create, list, describe and delete topics
+    /// Create, list, describe, change, trim and delete topics
     #[command(subcommand)]
     Topic(TopicCommand),
     /// Write records, now or for later
@@ -66,6 +66,19 @@ pub enum Command {
     /// List, cancel and move held records
     #[command(subcommand)]
     Schedule(ScheduleCommand),
+    /// The cluster, its nodes, who leads what, and whether all is well
+    #[command(subcommand)]
+    Cluster(ClusterCommand),
+    /// Settings of a node: show them, read its file again
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Levels of log lines, and a bundle for who helps
+    #[command(subcommand)]
+    Debug(DebugCommand),
+    /// Call a method of the admin API by name; without one, list them
+    Rpc(RpcArgs),
+    /// Tell which release runs here, and which on the node
+    Version,
     /// A live view of a node: rates, what is held and when it is due, lateness, lag
     Top(TopArgs),
     /// Names for nodes, and which is meant
@@ -78,6 +91,12 @@ pub enum Command {
     },
     /// Write man pages, one for each command
     Man {
+        /// The folder
+        folder: std::path::PathBuf,
+    },
+    /// Write the reference pages of this program and of the admin API
+    #[command(hide = true)]
+    Docs {
         /// The folder
         folder: std::path::PathBuf,
     },
@@ -132,7 +151,13 @@ pub enum TopicCommand {
         /// Their names
         #[arg(required = true)]
         names: Vec<String>,
+        /// Only tell what would go (asks the admin API)
+        #[arg(long)]
+        dry_run: bool,
     },
+    /// Over the admin API
+    #[command(flatten)]
+    Change(TopicChange),
 }
 
 /// What to produce.

@@ -81,6 +81,12 @@ pub fn millis(at: Option<&prost_types::Timestamp>) -> i64 {
     })
 }
 
+/// A message's span in milliseconds.
+pub fn duration_ms(span: &prost_types::Duration) -> i64 {
+    let seconds = span.seconds.saturating_mul(1_000);
+    seconds.saturating_add(i64::from(span.nanos / 1_000_000))
+}
+
 /// Milliseconds as messages have them.
 pub fn timestamp(ms: i64) -> prost_types::Timestamp {
     prost_types::Timestamp {

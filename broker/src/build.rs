@@ -2,7 +2,7 @@
 
 /// The release.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
-/// The commit; "unknown" outside of a repository.
+/// The commit; "unknown" in a debug build, and outside of a repository.
 pub const COMMIT: &str = env!("CHRONOS_COMMIT");
 /// The compiler.
 pub const RUSTC: &str = env!("CHRONOS_RUSTC");
@@ -14,13 +14,3 @@ pub const PROFILE: &str = if cfg!(debug_assertions) {
 };
 /// Kafka's release whose answers it gives.
 pub const KAFKA: &str = "4.3";
-
-/// All of it in a line.
-pub const LINE: &str = concat!(
-    env!("CARGO_PKG_VERSION"),
-    " (commit ",
-    env!("CHRONOS_COMMIT"),
-    ", ",
-    env!("CHRONOS_RUSTC"),
-    ")"
-);

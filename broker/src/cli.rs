@@ -53,6 +53,12 @@ pub enum Command {
         #[command(subcommand)]
         command: ConfigCommand,
     },
+    /// Write the reference pages of settings and metrics
+    #[command(hide = true)]
+    Docs {
+        /// The folder
+        folder: PathBuf,
+    },
     /// Look into the log files of a partition
     Wal {
         /// What to do.

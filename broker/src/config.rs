@@ -116,15 +116,20 @@ impl Config {
                 "allowed is an address that clients can reach, when listeners binds all addresses",
             ));
         }
-        if !listen.ip().is_loopback() && !l.flag("insecure.listen.anywhere")? {
-            return Err(l.invalid("listeners", "allowed is a loopback address: there is no authentication yet (insecure.listen.anywhere=true overrides)"));
+        let grpc_listen = l.address("grpc.listen")?;
+        let anywhere = l.flag("insecure.listen.anywhere")?;
+        // Metrics and health are read only.
+        for (key, address) in [("listeners", listen), ("grpc.listen", grpc_listen)] {
+            if !(address.ip().is_loopback() || anywhere) {
+                return Err(l.invalid(key, "allowed is a loopback address: there is no authentication yet (insecure.listen.anywhere=true overrides)"));
+            }
         }
         Ok(Self {
             node_id: l.number("node.id")?,
             listen,
             advertised,
             http_listen: l.address("http.listen")?,
-            grpc_listen: l.address("grpc.listen")?,
+            grpc_listen,
             data_dir: l.text("log.dirs").into(),
             num_partitions: l.number("num.partitions")?,
             default_replication_factor: l.number("default.replication.factor")?,

@@ -8,7 +8,9 @@ const TOLD_MAX: usize = 1_000;
 const OVERDUE_MS: i64 = 5_000;
 /// A disk with less is about to refuse what producers send.
 const FREE_BYTES_MIN: i64 = 1 << 30;
-const FREE_SHARE_MIN: i64 = 10;
+/// So is one with less than this, if it is a twentieth of it or less.
+const FREE_BYTES_LOW: i64 = 10 << 30;
+const FREE_SHARE_LOW: i64 = 20;
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -121,7 +123,7 @@ fn late(partition: &Partition, now: storage::units::TimestampMs) -> Option<i64> 
 }
 
 fn disk((total, free): (i64, i64)) -> Option<Problem> {
-    let is_low = free < FREE_BYTES_MIN || free < total / FREE_SHARE_MIN;
+    let is_low = free < FREE_BYTES_MIN || free < FREE_BYTES_LOW && free < total / FREE_SHARE_LOW;
     let why = format!("{free} of {total} bytes are free");
     is_low.then(|| problem(Reason::DiskLow, "", why))
 }
@@ -131,10 +133,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_disk_is_low_below_a_tenth_or_a_gibibyte() {
+    fn a_disk_is_low_below_a_gibibyte_or_a_small_share() {
         let gib = 1 << 30;
-        assert_eq!(disk((100 * gib, 50 * gib)), None);
-        assert_eq!(disk((100 * gib, 9 * gib)).unwrap().reason, Reason::DiskLow);
+        for (total, free) in [(100, 50), (2_000, 12), (100, 9), (16, 2)] {
+            assert_eq!(disk((total * gib, free * gib)), None, "{free} of {total}");
+        }
+        let low = disk((2_000 * gib, 9 * gib)).unwrap();
+        assert_eq!(low.reason, Reason::DiskLow);
         assert_eq!(disk((4 * gib, gib - 1)).unwrap().reason, Reason::DiskLow);
     }
 }

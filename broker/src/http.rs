@@ -1,44 +1,27 @@
 //! HTTP: `/metrics`, `/healthz` (alive), `/readyz` (fit to serve, else 503 with reasons), `/version`.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use axum::{Json, Router, extract::State, http::StatusCode, response::IntoResponse, routing::get};
-use scheduler::Clock;
 use serde_json::json;
 use storage::units::TimestampMs;
 use tokio::{net::TcpListener, sync::watch};
 
 use crate::{
     api::Broker,
-    dedup::DedupIndex,
-    group::{Ends, Groups},
-    partition::{Partition, Registry},
-    telemetry::{LogFacts, Metrics},
+    build,
+    group::Ends,
+    partition::Partition,
+    telemetry::{LogFacts, NodeFacts},
 };
 
 /// Overdue records counted in a partition.
 const OVERDUE_MAX: u64 = 100_000;
 
-/// What the pages show. Cheap to clone.
-#[derive(Clone)]
-pub struct HttpState {
-    metrics: Arc<Metrics>,
-    registry: Arc<Registry>,
-    groups: Groups,
-    dedup: Arc<DedupIndex>,
-    clock: Arc<dyn Clock>,
-}
-
-impl fmt::Debug for HttpState {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HttpState").finish_non_exhaustive()
-    }
-}
-
 /// Serves until told to stop.
 pub async fn serve(
     listener: TcpListener,
-    state: HttpState,
+    broker: Arc<Broker>,
     mut shutdown: watch::Receiver<bool>,
 ) -> std::io::Result<()> {
     let pages = Router::new()
@@ -47,9 +30,9 @@ pub async fn serve(
         .route("/readyz", get(readyz))
         .route(
             "/version",
-            get(|| async { Json(json!({ "version": env!("CARGO_PKG_VERSION") })) }),
+            get(|| async { Json(json!({ "version": build::VERSION, "commit": build::COMMIT })) }),
         )
-        .with_state(state);
+        .with_state(broker);
     axum::serve(listener, pages)
         .with_graceful_shutdown(async move {
             // An error means that the node is gone, too.
@@ -76,30 +59,24 @@ fn facts(partition: &Partition, now: TimestampMs) -> LogFacts<'_> {
     }
 }
 
-impl HttpState {
-    /// Of that node.
-    pub fn of(broker: &Broker) -> Self {
-        Self {
-            metrics: Arc::clone(&broker.metrics),
-            registry: Arc::clone(&broker.registry),
-            groups: broker.groups.clone(),
-            dedup: Arc::clone(&broker.dedup),
-            clock: Arc::clone(&broker.clock),
-        }
-    }
-
-    /// The metrics, in Prometheus' text form. Blocks on the disk.
-    pub fn scrape(&self) -> Result<Vec<u8>, prometheus::Error> {
-        let now = self.clock.wall();
-        let online = self.registry.online();
-        let logs = online.iter().map(|partition| facts(partition, now));
-        let groups = self.groups.census(&Ends::of(&online));
-        self.metrics.scrape(logs, &groups, &self.dedup.stats())
-    }
+/// The metrics, in Prometheus' text form. Blocks on the disk.
+pub fn scrape(broker: &Broker) -> Result<Vec<u8>, prometheus::Error> {
+    let now = broker.clock.wall();
+    let online = broker.registry.online();
+    let logs = online.iter().map(|partition| facts(partition, now));
+    let groups = broker.groups.census(&Ends::of(&online));
+    let node = NodeFacts {
+        disk: broker.registry.disk_bytes(),
+        quorum: broker.metadata.quorum(),
+        node_id: broker.node_id,
+        jobs: &broker.replay_jobs.list(),
+    };
+    let metrics = &broker.metrics;
+    metrics.scrape(logs, &groups, &broker.dedup.stats(), &node)
 }
 
-async fn metrics(State(state): State<HttpState>) -> impl IntoResponse {
-    let read = tokio::task::spawn_blocking(move || state.scrape());
+async fn metrics(State(broker): State<Arc<Broker>>) -> impl IntoResponse {
+    let read = tokio::task::spawn_blocking(move || scrape(&broker));
     let Ok(encoded) = read.await else {
         return (
             StatusCode::SERVICE_UNAVAILABLE,
@@ -121,8 +98,8 @@ async fn metrics(State(state): State<HttpState>) -> impl IntoResponse {
     }
 }
 
-async fn readyz(State(state): State<HttpState>) -> impl IntoResponse {
-    let reasons = state.registry.offline();
+async fn readyz(State(broker): State<Arc<Broker>>) -> impl IntoResponse {
+    let reasons = broker.registry.offline();
     let status = if reasons.is_empty() {
         StatusCode::OK
     } else {

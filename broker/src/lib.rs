@@ -37,6 +37,7 @@ pub mod node;
 pub mod pace;
 pub mod partition;
 pub mod re2;
+pub mod reference;
 pub mod replay;
 pub mod requests;
 pub mod schedule;

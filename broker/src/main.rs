@@ -7,6 +7,7 @@ use broker::{
     cli::{Cli, Command, ConfigCommand, Settings},
     config::{Config, ConfigError, LiveConfig, Sources},
     node::Node,
+    reference,
     telemetry::Loggers,
     wal,
 };
@@ -31,6 +32,15 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         });
     }
+    if let Some(Command::Docs { folder }) = &cli.command {
+        return reference::write(folder).map_or_else(
+            |error| {
+                say_error(&format!("{error:#}"));
+                ExitCode::FAILURE
+            },
+            |()| ExitCode::SUCCESS,
+        );
+    }
     let config = match read_config(&cli.settings) {
         Ok(config) => config,
         Err(error) => {
@@ -47,6 +57,7 @@ fn main() -> ExitCode {
             Command::Config {
                 command: ConfigCommand::Validate,
             }
+            | Command::Docs { .. }
             | Command::Wal { .. },
         ) => ExitCode::SUCCESS,
         Some(Command::Start) | None => match run(&config) {

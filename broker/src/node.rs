@@ -193,8 +193,7 @@ impl Node {
 
 /// Serves metrics and health.
 async fn observe(listener: TcpListener, broker: Arc<Broker>, stopped: watch::Receiver<bool>) {
-    let state = http::HttpState::of(&broker);
-    if let Err(error) = http::serve(listener, state, stopped).await {
+    if let Err(error) = http::serve(listener, broker, stopped).await {
         error!(%error, "the HTTP listener ended");
     }
 }

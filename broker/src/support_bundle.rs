@@ -7,7 +7,7 @@ use flate2::{Compression, write::GzEncoder};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::{api::Broker, build, health, http::HttpState, partition::Partition};
+use crate::{api::Broker, build, health, http, partition::Partition};
 
 /// A piece of it, as it is sent.
 pub const CHUNK_BYTES: usize = 256 << 10;
@@ -31,7 +31,7 @@ pub fn pack(broker: &Broker) -> io::Result<Bytes> {
     archive.json("health.json", &problems(broker))?;
     archive.json("partitions.json", &partitions(broker))?;
     archive.json("groups.json", &groups(broker))?;
-    let metrics = HttpState::of(broker).scrape().map_err(io::Error::other)?;
+    let metrics = http::scrape(broker).map_err(io::Error::other)?;
     archive.add("metrics.txt", &metrics)?;
     archive.add("log.txt", &broker.loggers.recent_lines())?;
     for (name, path) in [

@@ -25,6 +25,8 @@ pub struct Broker {
     pub grpc: String,
 }
 
+const CONFIG: &str = "chronos.toml";
+
 /// The binary under test: `CHRONOSDB_BIN`, or the one that cargo built beside the test.
 pub fn binary() -> anyhow::Result<PathBuf> {
     if let Some(path) = std::env::var_os("CHRONOSDB_BIN") {
@@ -53,6 +55,19 @@ impl Broker {
         Self::start_at(TempDir::new()?, data.to_path_buf(), settings)
     }
 
+    /// Starts one with a file of settings, which may be changed later.
+    pub fn start_with_config(text: &str) -> anyhow::Result<Self> {
+        let dir = TempDir::new()?;
+        std::fs::write(dir.path().join(CONFIG), text)?;
+        let data = dir.path().join("data");
+        Self::start_at(dir, data, &[])
+    }
+
+    /// That file.
+    pub fn config_path(&self) -> PathBuf {
+        self.dir.path().join(CONFIG)
+    }
+
     fn start_at(dir: TempDir, data: PathBuf, settings: &[&str]) -> anyhow::Result<Self> {
         let mut broker = Self {
             child: None,
@@ -67,6 +82,10 @@ impl Broker {
         Ok(broker)
     }
 
+    fn config_arg(&self) -> String {
+        format!("--config={}", self.config_path().display())
+    }
+
     /// Starts it again, on the same ports.
     pub fn restart(&mut self) -> anyhow::Result<()> {
         let log = File::options()
@@ -78,6 +97,7 @@ impl Broker {
             .args(["--data-dir", &self.data_dir().to_string_lossy()])
             .args(["--listen", &self.kafka, "--http-listen", &self.http])
             .args(["--grpc-listen", &self.grpc])
+            .args(self.config_path().exists().then(|| self.config_arg()))
             .args(self.settings.iter().flat_map(|s| ["--set", s]))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

@@ -2,6 +2,7 @@
 
 pub mod client;
 pub mod cluster;
+pub mod ctl;
 pub mod ledger;
 pub mod tool;
 pub mod wire;

@@ -19,8 +19,13 @@ pub enum Reaction {
 
 /// Sends bytes as they are on a new connection, and waits up to a second for an answer.
 pub fn send(address: &str, bytes: &[u8]) -> std::io::Result<Reaction> {
+    send_within(address, bytes, Duration::from_secs(1))
+}
+
+/// The same, with other patience.
+pub fn send_within(address: &str, bytes: &[u8], patience: Duration) -> std::io::Result<Reaction> {
     let mut stream = TcpStream::connect(address)?;
-    stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+    stream.set_read_timeout(Some(patience))?;
     stream.write_all(bytes)?;
     let mut length = [0; 4];
     match stream.read_exact(&mut length) {
@@ -76,8 +81,17 @@ pub fn produce_body(topic: &str, records: &[u8]) -> Vec<u8> {
 
 /// The error code of the one partition in a Produce v7 answer for `topic`.
 pub fn produce_error(topic: &str, answer: &[u8]) -> Option<i16> {
+    produce_answer(topic, answer).map(|(code, _)| code)
+}
+
+/// The error code and the base offset of such an answer.
+pub fn produce_answer(topic: &str, answer: &[u8]) -> Option<(i16, i64)> {
     // correlation id 4, topic count 4, name 2 + n, partition count 4, index 4
     let at = 4 + 4 + 2 + topic.len() + 4 + 4;
-    let bytes = answer.get(at..at + 2)?;
-    Some(i16::from_be_bytes(bytes.try_into().ok()?))
+    let code = answer.get(at..at + 2)?;
+    let base = answer.get(at + 2..at + 10)?;
+    Some((
+        i16::from_be_bytes(code.try_into().ok()?),
+        i64::from_be_bytes(base.try_into().ok()?),
+    ))
 }

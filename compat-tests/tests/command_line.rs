@@ -1,31 +1,15 @@
 //! `chronosctl` and `chronosdb` as a person or a script uses them.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use std::process::{Command, Output};
+use std::{process::Command, time::Duration};
 
 use compat_tests::{
     cluster::{Broker, binary},
-    tool,
+    ctl, tool,
 };
 
-fn chronosctl(broker: &Broker, args: &[&str]) -> Output {
-    Command::new(binary().unwrap().with_file_name("chronosctl"))
-        .args(["--bootstrap", &broker.kafka])
-        .args(args)
-        .output()
-        .unwrap()
-}
-
-/// What it printed; it must have succeeded.
 fn ok(broker: &Broker, args: &[&str]) -> String {
-    let output = chronosctl(broker, args);
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(
-        output.status.success(),
-        "{args:?}: {said}{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    said
+    ctl::text(broker, args).unwrap()
 }
 
 #[test]
@@ -51,7 +35,7 @@ fn topics_are_created_listed_described_and_deleted() {
         "{described}"
     );
     assert!(described.contains("\"end_offset\":0"), "{described}");
-    let again = chronosctl(&broker, &create);
+    let again = ctl::run(&broker, &create).unwrap();
     assert_eq!(again.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&again.stdout).contains("already exists"));
     ok(&broker, &["topic", "delete", "orders"]);
@@ -59,7 +43,7 @@ fn topics_are_created_listed_described_and_deleted() {
     assert_eq!(ok(&broker, &["topic", "list", "-o", "json"]), "");
     let internal = ok(&broker, &["topic", "list", "--internal", "-o", "json"]);
     assert!(internal.contains("__consumer_offsets"), "{internal}");
-    let missing = chronosctl(&broker, &["topic", "describe", "orders"]);
+    let missing = ctl::run(&broker, &["topic", "describe", "orders"]).unwrap();
     assert_eq!(missing.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&missing.stderr).contains("no topic orders"));
 }
@@ -137,7 +121,7 @@ fn damage_is_found_by_wal_verify() {
     bytes[100] ^= 1;
     std::fs::write(&segment, bytes).unwrap();
     let verify = ["-o", "json", "wal", "verify", &folder.to_string_lossy()];
-    let output = chronosctl(&broker, &verify);
+    let output = ctl::run(&broker, &verify).unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(
@@ -185,4 +169,39 @@ fn sigterm_ends_cleanly_and_the_next_start_scans_nothing() {
     assert!(!broker.log().contains("log recovered"), "{}", broker.log());
     let consumed = ok(&broker, &["consume", "t", "-o", "json"]);
     assert_eq!(consumed.lines().count(), 20);
+}
+
+/// What can change while the node runs is taken over, by SIGHUP and by command; where something does not hold, nothing is.
+#[tokio::test]
+async fn a_node_reads_its_file_again() {
+    let broker = Broker::start_with_config("log.retention.ms = 3600000\n").unwrap();
+    let write = |text: &str| std::fs::write(broker.config_path(), text).unwrap();
+    let retention = || {
+        let rows = ctl::rows(&broker, &["config", "get", "log.retention.ms"]).unwrap();
+        rows[0]["value"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(retention(), "3600000");
+    write("log.retention.ms = 7200000\nlog.dirs = \"/nowhere\"\n");
+    let would = ctl::rows(&broker, &["config", "reload", "--dry-run"]).unwrap();
+    assert_eq!(would.len(), 1, "a flag wins over the file: {would:?}");
+    assert_eq!(retention(), "3600000");
+    let pid = broker.pid().to_string();
+    tool::run(Command::new("kill").args(["-HUP", &pid])).unwrap();
+    tool::eventually(Duration::from_secs(10), || {
+        anyhow::ensure!(retention() == "7200000");
+        Ok(())
+    })
+    .await
+    .unwrap();
+    // A topic follows at once.
+    ok(&broker, &["topic", "create", "t"]);
+    let described = ok(&broker, &["topic", "describe", "t", "-o", "json"]);
+    assert!(
+        described.contains("\"retention.ms\":\"7200000\""),
+        "{described}"
+    );
+    write("log.retention.ms = 1\nno.such = 1\n");
+    let why = ctl::refused(&broker, &["config", "reload"]).unwrap();
+    assert!(why.contains("unknown setting no.such"), "{why}");
+    assert_eq!(retention(), "7200000");
 }

@@ -6,13 +6,13 @@
     reason = "a test that cannot go on has failed"
 )]
 
-use std::{process::Command, time::Duration};
+use std::time::Duration;
 
 use compat_tests::{
     client,
-    cluster::{Broker, binary},
-    tool,
-    wire::{Reaction, frame, produce_body, send},
+    cluster::Broker,
+    ctl, tool,
+    wire::{Reaction, frame, produce_answer, produce_body, send, send_within},
 };
 use kafka_compat::protocol::{
     indexmap::IndexMap,
@@ -24,7 +24,6 @@ use rdkafka::{
     message::{Header, OwnedHeaders},
     producer::{BaseProducer, BaseRecord, FutureRecord, Producer},
 };
-use serde_json::Value;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 const INVALID_RECORD: i16 = 87;
@@ -100,24 +99,8 @@ fn pairs(expected: &[(i64, &str)]) -> Vec<(i64, String)> {
         .collect()
 }
 
-/// chronosctl against the broker; each line of its JSON.
-fn ctl(broker: &Broker, args: &[&str]) -> Vec<Value> {
-    let done = Command::new(binary().unwrap().with_file_name("chronosctl"))
-        .args(["-b", &broker.kafka, "--admin", &broker.grpc, "-o", "json"])
-        .args(args)
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&done.stderr);
-    assert!(done.status.success(), "{args:?}: {said}");
-    let lines = String::from_utf8(done.stdout).unwrap();
-    lines
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect()
-}
-
 fn state(broker: &Broker, topic: &str, id: &str) -> (String, Option<i64>) {
-    let rows = ctl(broker, &["dedup", "check", topic, id]);
+    let rows = ctl::rows(broker, &["dedup", "check", topic, id]).unwrap();
     let state = rows[0]["state"].as_str().unwrap().to_owned();
     (state, rows[0]["offset"].as_i64())
 }
@@ -221,7 +204,7 @@ async fn what_is_taken_survives_kills_and_the_loss_of_the_index() {
     assert_eq!(produce(&broker, "t", None, &held), (0, 1));
     assert_eq!(produce(&broker, "t", None, &[("b", id("3"), None)]), (0, 2));
     assert_eq!(
-        ctl(&broker, &["dedup", "forget", "t", "3"])[0]["state"],
+        ctl::rows(&broker, &["dedup", "forget", "t", "3"]).unwrap()[0]["state"],
         "forgotten"
     );
     let check = |broker: &Broker| {
@@ -406,19 +389,11 @@ async fn a_transactions_ids_are_decided_by_its_end() {
         );
         let waits = tokio::task::spawn_blocking(move || {
             // acks all, five seconds of patience.
-            let mut stream = std::net::TcpStream::connect(other).unwrap();
             let request = frame(0, 7, &produce_body("t", &record));
-            std::io::Write::write_all(&mut stream, &request).unwrap();
-            let mut head = [0; 4];
-            std::io::Read::read_exact(&mut stream, &mut head).unwrap();
-            let mut answer = vec![0; u32::from_be_bytes(head).try_into().unwrap()];
-            std::io::Read::read_exact(&mut stream, &mut answer).unwrap();
-            let at = 4 + 4 + 2 + 1 + 4 + 4;
-            let code = i16::from_be_bytes(answer[at..at + 2].try_into().unwrap());
-            (
-                code,
-                i64::from_be_bytes(answer[at + 2..at + 10].try_into().unwrap()),
-            )
+            match send_within(&other, &request, PATIENCE).unwrap() {
+                Reaction::Answered(answer) => produce_answer("t", &answer).unwrap(),
+                other => panic!("{other:?}"),
+            }
         });
         tokio::time::sleep(Duration::from_millis(100)).await;
         assert!(!waits.is_finished(), "it is not decided yet");
@@ -486,22 +461,23 @@ async fn a_held_record_is_taken_from_when_it_is_accepted() {
     assert_eq!(state(&broker, "t", "one"), ("taken".into(), Some(0)));
     // A cancelled one stays taken until it is forgotten.
     let (_, id) = produce(&broker, "t", None, &[("x", Some("two"), Some("1h"))]);
-    ctl(
+    ctl::rows(
         &broker,
         &["schedule", "cancel", "-t", "t", "-p", "0", &id.to_string()],
-    );
+    )
+    .unwrap();
     assert_eq!(
         produce(&broker, "t", None, &[("x", Some("two"), None)]),
         (0, id)
     );
-    let rows = ctl(&broker, &["dedup", "forget", "t", "two", "none"]);
+    let rows = ctl::rows(&broker, &["dedup", "forget", "t", "two", "none"]).unwrap();
     let states: Vec<_> = rows.iter().map(|row| row["state"].clone()).collect();
     assert_eq!(states, ["forgotten", "was free"]);
     let (code, again) = produce(&broker, "t", None, &[("x", Some("two"), None)]);
     assert!(code == 0 && again > id);
-    let found = ctl(&broker, &["dedup", "lookup", "t", "two"]);
+    let found = ctl::rows(&broker, &["dedup", "lookup", "t", "two"]).unwrap();
     assert_eq!((found.len(), found[0]["offset"].as_i64()), (1, Some(again)));
-    let stats = ctl(&broker, &["dedup", "stats"]);
+    let stats = ctl::rows(&broker, &["dedup", "stats"]).unwrap();
     let topic = &stats[0];
     assert_eq!(
         (&topic["topic"], &topic["copies"], &topic["new"]),

@@ -5,16 +5,9 @@
     reason = "a test that cannot go on has failed; what is skipped is told"
 )]
 
-use std::{
-    process::{Command, Output},
-    time::Duration,
-};
+use std::time::Duration;
 
-use compat_tests::{
-    client,
-    cluster::{Broker, binary},
-    tool,
-};
+use compat_tests::{client, cluster::Broker, ctl, tool};
 use rdkafka::{
     ClientConfig,
     consumer::{BaseConsumer, CommitMode, Consumer},
@@ -25,32 +18,12 @@ use tokio::time::Instant;
 const PATIENCE: Duration = Duration::from_secs(20);
 const SETTINGS: [&str; 1] = ["group.initial.rebalance.delay.ms=0"];
 
-fn chronosctl(broker: &Broker, args: &[&str]) -> Output {
-    Command::new(binary().unwrap().with_file_name("chronosctl"))
-        .args(["--bootstrap", &broker.kafka])
-        .args(args)
-        .output()
-        .unwrap()
-}
-
-/// What it printed as JSON, a value a line; it must have succeeded.
 fn rows(broker: &Broker, args: &[&str]) -> Vec<serde_json::Value> {
-    let output = chronosctl(broker, &[args, &["-o", "json"]].concat());
-    let said = String::from_utf8(output.stdout).unwrap();
-    let complained = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{args:?}: {said}{complained}");
-    let lines = said.lines();
-    lines
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect()
+    ctl::rows(broker, args).unwrap()
 }
 
-/// What it complained of; it must have failed.
 fn refused(broker: &Broker, args: &[&str]) -> String {
-    let output = chronosctl(broker, args);
-    assert_eq!(output.status.code(), Some(1), "{args:?}");
-    let said = [output.stdout, output.stderr].concat();
-    String::from_utf8(said).unwrap()
+    ctl::refused(broker, args).unwrap()
 }
 
 fn produce(broker: &Broker, partition: &str, count: usize) {
@@ -192,13 +165,14 @@ async fn a_group_that_nobody_is_in_goes_where_it_is_told_to() {
         let said = refused(&broker, &[&["group", "seek", "g"], wrong].concat());
         assert!(said.contains(why), "{wrong:?}: {said}");
     }
-    let usage = chronosctl(
+    let usage = ctl::run(
         &broker,
         &["group", "seek", "g", "--to", "1", "--shift", "1"],
-    );
+    )
+    .unwrap();
     assert_eq!(usage.status.code(), Some(2));
 
-    let gone = chronosctl(&broker, &["group", "delete", "g", "nobody", "-o", "json"]);
+    let gone = ctl::run(&broker, &["group", "delete", "g", "nobody", "-o", "json"]).unwrap();
     let said = String::from_utf8(gone.stdout).unwrap();
     assert_eq!(gone.status.code(), Some(1), "{said}");
     assert!(
@@ -252,7 +226,7 @@ async fn held_records_are_no_lag_and_their_offsets_count_until_they_are_passed()
 async fn an_open_transaction_is_listed_described_and_aborted() {
     let broker = Broker::start(&SETTINGS).unwrap();
     client::create_topic(&broker.kafka, "t", &[]).await.unwrap();
-    let asked = chronosctl(&broker, &["txn", "list"]);
+    let asked = ctl::run(&broker, &["txn", "list"]).unwrap();
     if !asked.status.success() {
         let said = String::from_utf8_lossy(&asked.stderr);
         assert!(said.contains("does not offer ListTransactions"), "{said}");

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use compat_tests::{client, cluster::Broker, tool};
+use compat_tests::{client, cluster::Broker, ctl, tool};
 use rdkafka::{
     ClientConfig, TopicPartitionList,
     consumer::{BaseConsumer, CommitMode, Consumer},
@@ -214,6 +214,8 @@ async fn what_deploy_asks_for_is_there() {
     let later = tool::now_ms() + 3_600_000;
     client::send_held(&producer, "t", "x", later).await.unwrap();
     commit(&broker, "g", &[("t", 0)]).unwrap();
+    // A call of the admin API.
+    ctl::rows(&broker, &["cluster", "info"]).unwrap();
     let (_, page) = tool::http_get(&broker.http, "/metrics").unwrap();
     let mut asked = BTreeSet::new();
     for file in ["alerts.yml", "grafana/chronosdb.json"] {

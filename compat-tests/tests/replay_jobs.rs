@@ -3,13 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![expect(clippy::too_many_lines, reason = "one node, one history")]
 
-use std::{collections::BTreeMap, process::Command, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
-use compat_tests::{
-    client,
-    cluster::{Broker, binary},
-    tool,
-};
+use compat_tests::{client, cluster::Broker, ctl, tool};
 use futures::future::join_all;
 use proto::admin::v1::{self as pb, replay_service_client::ReplayServiceClient};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
@@ -20,7 +16,6 @@ use rdkafka::{
     message::{Header, Headers, OwnedHeaders},
     producer::FutureRecord,
 };
-use serde_json::Value;
 use tonic::{Code, Status, transport::Channel};
 use tonic_types::StatusExt;
 
@@ -33,21 +28,6 @@ fn base_ms() -> i64 {
 async fn connect(broker: &Broker) -> ReplayServiceClient<Channel> {
     let admin = format!("http://{}", broker.grpc);
     ReplayServiceClient::connect(admin).await.unwrap()
-}
-
-/// chronosctl against the broker; each line of its JSON.
-fn ctl(broker: &Broker, args: &[&str]) -> anyhow::Result<Vec<Value>> {
-    let done = Command::new(binary()?.with_file_name("chronosctl"))
-        .args(["-b", &broker.kafka, "--admin", &broker.grpc, "-o", "json"])
-        .args(args)
-        .output()?;
-    let said = String::from_utf8_lossy(&done.stderr);
-    anyhow::ensure!(done.status.success(), "{args:?}: {said}");
-    let lines = String::from_utf8(done.stdout)?;
-    lines
-        .lines()
-        .map(|line| Ok(serde_json::from_str(line)?))
-        .collect()
 }
 
 /// A record as a consumer got it: partition, offset, timestamp, key, value, names of headers with their values.
@@ -182,7 +162,7 @@ async fn a_job_appends_what_was_asked_for() {
         ("keyed", "5"),
         ("later", "3"),
     ] {
-        ctl(&broker, &["topic", "create", topic, "-p", partitions]).unwrap();
+        ctl::rows(&broker, &["topic", "create", topic, "-p", partitions]).unwrap();
     }
     fill(&broker, "source", 3, 300, base).await;
     let mut client = connect(&broker).await;
@@ -317,7 +297,7 @@ async fn a_job_appends_what_was_asked_for() {
 async fn a_job_is_paused_resumed_cancelled_and_forgotten() {
     let mut broker = Broker::start(&[]).unwrap();
     for topic in ["source", "target", "gone"] {
-        ctl(&broker, &["topic", "create", topic, "-p", "2"]).unwrap();
+        ctl::rows(&broker, &["topic", "create", topic, "-p", "2"]).unwrap();
     }
     fill(&broker, "source", 2, 2_000, base_ms()).await;
     let slow = [
@@ -328,12 +308,12 @@ async fn a_job_is_paused_resumed_cancelled_and_forgotten() {
         "--into",
         "target",
     ];
-    let state = |broker: &Broker| -> Value {
-        let rows = ctl(broker, &["replay", "get", "slow"]).unwrap();
+    let state = |broker: &Broker| -> serde_json::Value {
+        let rows = ctl::rows(broker, &["replay", "get", "slow"]).unwrap();
         rows.into_iter().next().unwrap()
     };
     let args = [&["replay", "start", "source"][..], &slow].concat();
-    assert_eq!(ctl(&broker, &args).unwrap()[0]["state"], "running");
+    assert_eq!(ctl::rows(&broker, &args).unwrap()[0]["state"], "running");
     tool::eventually(PATIENCE, || {
         let now = state(&broker);
         anyhow::ensure!(now["records"].as_i64() > Some(50), "{now}");
@@ -342,7 +322,7 @@ async fn a_job_is_paused_resumed_cancelled_and_forgotten() {
     .await
     .unwrap();
     assert_eq!(
-        ctl(&broker, &["replay", "pause", "slow"]).unwrap()[0]["state"],
+        ctl::rows(&broker, &["replay", "pause", "slow"]).unwrap()[0]["state"],
         "paused"
     );
     tool::eventually(PATIENCE, || {
@@ -362,10 +342,10 @@ async fn a_job_is_paused_resumed_cancelled_and_forgotten() {
     broker.restart().unwrap();
     assert_eq!(state(&broker)["state"], "paused");
     assert!(
-        ctl(&broker, &["replay", "delete", "slow"]).is_err(),
+        ctl::rows(&broker, &["replay", "delete", "slow"]).is_err(),
         "it has not ended"
     );
-    ctl(&broker, &["replay", "resume", "slow"]).unwrap();
+    ctl::rows(&broker, &["replay", "resume", "slow"]).unwrap();
     tool::eventually(PATIENCE, || {
         let now = read(&broker, "target", 2).len();
         anyhow::ensure!(now > paused_at, "{now}");
@@ -374,11 +354,11 @@ async fn a_job_is_paused_resumed_cancelled_and_forgotten() {
     .await
     .unwrap();
     assert_eq!(
-        ctl(&broker, &["replay", "cancel", "slow"]).unwrap()[0]["state"],
+        ctl::rows(&broker, &["replay", "cancel", "slow"]).unwrap()[0]["state"],
         "cancelled"
     );
     assert!(
-        ctl(&broker, &["replay", "resume", "slow"]).is_err(),
+        ctl::rows(&broker, &["replay", "resume", "slow"]).is_err(),
         "it has ended"
     );
     let got = read(&broker, "target", 2);
@@ -386,8 +366,8 @@ async fn a_job_is_paused_resumed_cancelled_and_forgotten() {
     values.sort();
     values.dedup();
     assert_eq!(values.len(), got.len(), "each once");
-    ctl(&broker, &["replay", "delete", "slow"]).unwrap();
-    assert!(ctl(&broker, &["replay", "list"]).unwrap().is_empty());
+    ctl::rows(&broker, &["replay", "delete", "slow"]).unwrap();
+    assert!(ctl::rows(&broker, &["replay", "list"]).unwrap().is_empty());
 
     // The target goes away under a job.
     let args = [
@@ -401,7 +381,7 @@ async fn a_job_is_paused_resumed_cancelled_and_forgotten() {
         "--records-per-second",
         "200",
     ];
-    ctl(&broker, &args).unwrap();
+    ctl::rows(&broker, &args).unwrap();
     client::delete_topic(&broker.kafka, "gone").await.unwrap();
     let mut client = connect(&broker).await;
     let lost = ended(&mut client, "lost").await;
@@ -462,7 +442,7 @@ async fn each_record_is_appended_once_whatever_was_killed() {
     let settings = ["log.flush.offset.checkpoint.interval.ms=200"];
     let mut broker = Broker::start(&settings).unwrap();
     for (topic, partitions) in [("source", "3"), ("plain", "2"), ("held", "4")] {
-        ctl(&broker, &["topic", "create", topic, "-p", partitions]).unwrap();
+        ctl::rows(&broker, &["topic", "create", topic, "-p", partitions]).unwrap();
     }
     let base = base_ms();
     fill(&broker, "source", 3, count, base).await;

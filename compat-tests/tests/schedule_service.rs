@@ -1,33 +1,17 @@
 //! Held records over gRPC and with the command line, on a live node.
 
-use std::{process::Command, time::Duration};
+use std::time::Duration;
 
-use anyhow::{Context, ensure};
-use compat_tests::cluster::{Broker, binary};
+use anyhow::Context;
+use compat_tests::{cluster::Broker, ctl};
 use proto::admin::v1::{
     self as pb, schedule_service_client::ScheduleServiceClient,
     schedule_service_server::SERVICE_NAME,
 };
-use serde_json::Value;
 use tonic::{Code, transport::Channel};
 use tonic_types::StatusExt;
 
 const TOPIC: &str = "later";
-
-/// chronosctl against the broker; each line of its JSON.
-fn ctl(broker: &Broker, args: &[&str]) -> anyhow::Result<Vec<Value>> {
-    let done = Command::new(binary()?.with_file_name("chronosctl"))
-        .args(["-b", &broker.kafka, "--admin", &broker.grpc, "-o", "json"])
-        .args(args)
-        .output()?;
-    let said = String::from_utf8_lossy(&done.stderr);
-    ensure!(done.status.success(), "{args:?}: {said}");
-    let lines = String::from_utf8(done.stdout)?;
-    lines
-        .lines()
-        .map(|line| Ok(serde_json::from_str(line)?))
-        .collect()
-}
 
 /// Holds a record for a day and more; its schedule id.
 fn hold(broker: &Broker, value: &str, hours: i64) -> anyhow::Result<i64> {
@@ -44,7 +28,7 @@ fn hold(broker: &Broker, value: &str, hours: i64) -> anyhow::Result<i64> {
         "--deliver-after",
         &after,
     ];
-    let rows = ctl(broker, &args)?;
+    let rows = ctl::rows(broker, &args)?;
     rows.first()
         .and_then(|row| row["offset"].as_i64())
         .context("no offset")
@@ -71,7 +55,7 @@ async fn connect(broker: &Broker) -> anyhow::Result<Channel> {
 #[tokio::test]
 async fn every_call_of_the_schedule_service() -> anyhow::Result<()> {
     let mut broker = Broker::start(&[])?;
-    ctl(&broker, &["topic", "create", TOPIC, "-p", "2"])?;
+    ctl::rows(&broker, &["topic", "create", TOPIC, "-p", "2"])?;
     let ids: Vec<i64> = (0..12)
         .map(|n| hold(&broker, &format!("v{n}"), 24 + n))
         .collect::<anyhow::Result<_>>()?;
@@ -192,7 +176,7 @@ async fn every_call_of_the_schedule_service() -> anyhow::Result<()> {
         ..pb::DeliverScheduledMessageNowRequest::default()
     };
     client.deliver_scheduled_message_now(now.clone()).await?;
-    let read = ctl(&broker, &["consume", TOPIC, "-p", "0", "-n", "1", "-F"])?;
+    let read = ctl::rows(&broker, &["consume", TOPIC, "-p", "0", "-n", "1", "-F"])?;
     assert_eq!(read[0]["value"], "v2");
     let fired = client.deliver_scheduled_message_now(now).await.unwrap_err();
     assert_eq!(fired.code(), Code::FailedPrecondition);
@@ -259,32 +243,32 @@ async fn every_call_of_the_schedule_service() -> anyhow::Result<()> {
 #[test]
 fn the_command_line_on_held_records() -> anyhow::Result<()> {
     let broker = Broker::start(&[])?;
-    ctl(&broker, &["topic", "create", TOPIC, "-p", "1"])?;
+    ctl::rows(&broker, &["topic", "create", TOPIC, "-p", "1"])?;
     let ids: Vec<i64> = (0..3)
         .map(|n| hold(&broker, &format!("v{n}"), 1 + n))
         .collect::<anyhow::Result<_>>()?;
     let id: Vec<String> = ids.iter().map(i64::to_string).collect();
-    let listed = ctl(&broker, &["schedule", "list", "-t", TOPIC])?;
+    let listed = ctl::rows(&broker, &["schedule", "list", "-t", TOPIC])?;
     assert_eq!(listed.len(), 3);
     assert_eq!(listed[0]["value"], "v0");
-    let got = ctl(&broker, &["schedule", "get", "-t", TOPIC, &id[1]])?;
+    let got = ctl::rows(&broker, &["schedule", "get", "-t", TOPIC, &id[1]])?;
     assert_eq!(got[0]["name"], name(ids[1]));
-    ctl(
+    ctl::rows(
         &broker,
         &["schedule", "reschedule", "-t", TOPIC, &id[1], "+30m"],
     )?;
-    let listed = ctl(&broker, &["schedule", "list", "-t", TOPIC, "-n", "1"])?;
+    let listed = ctl::rows(&broker, &["schedule", "list", "-t", TOPIC, "-n", "1"])?;
     assert_eq!(listed[0]["schedule_id"], ids[1]);
-    ctl(&broker, &["schedule", "fire", "-t", TOPIC, &id[2]])?;
-    let refused = ctl(&broker, &["schedule", "cancel", "-t", TOPIC]).unwrap_err();
+    ctl::rows(&broker, &["schedule", "fire", "-t", TOPIC, &id[2]])?;
+    let refused = ctl::rows(&broker, &["schedule", "cancel", "-t", TOPIC]).unwrap_err();
     assert!(refused.to_string().contains("--all"), "{refused}");
-    let counted = ctl(&broker, &["schedule", "cancel", "-t", TOPIC, "--dry-run"])?;
+    let counted = ctl::rows(&broker, &["schedule", "cancel", "-t", TOPIC, "--dry-run"])?;
     assert_eq!(counted[0]["matched"], 2);
-    let cancelled = ctl(&broker, &["schedule", "cancel", "-t", TOPIC, &id[0]])?;
+    let cancelled = ctl::rows(&broker, &["schedule", "cancel", "-t", TOPIC, &id[0]])?;
     assert_eq!(cancelled[0]["result"], "cancelled");
-    let watched = ctl(&broker, &["schedule", "watch", "-n", "2", "-i", "100ms"])?;
+    let watched = ctl::rows(&broker, &["schedule", "watch", "-n", "2", "-i", "100ms"])?;
     assert_eq!(watched[1]["pending"], 1);
-    let spans = ctl(&broker, &["schedule", "stats", "-t", TOPIC])?;
+    let spans = ctl::rows(&broker, &["schedule", "stats", "-t", TOPIC])?;
     let sum: i64 = spans.iter().filter_map(|span| span["count"].as_i64()).sum();
     assert_eq!(sum, 1);
     Ok(())

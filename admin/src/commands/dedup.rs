@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::{
     grpc,
     output::{self, Format},
-    time::{self, millis, spoken},
+    time::{self, duration_ms, millis, spoken},
 };
 
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -139,7 +139,12 @@ pub(super) async fn run(
                 partition: ids.partition,
                 message_ids,
             };
-            client.check_message_ids(request).await?.into_inner().uses
+            client
+                .check_message_ids(request)
+                .await
+                .map_err(grpc::told)?
+                .into_inner()
+                .uses
         }
         DedupCommand::Lookup {
             topic,
@@ -151,7 +156,12 @@ pub(super) async fn run(
                 partitions: partition,
                 message_id: id.into(),
             };
-            client.lookup_message_id(request).await?.into_inner().uses
+            client
+                .lookup_message_id(request)
+                .await
+                .map_err(grpc::told)?
+                .into_inner()
+                .uses
         }
         DedupCommand::Forget { ids, .. } => {
             let message_ids = ids.bytes();
@@ -161,14 +171,22 @@ pub(super) async fn run(
                 message_ids,
                 request_id: String::new(),
             };
-            let answer = client.forget_message_ids(request).await?.into_inner();
+            let answer = client
+                .forget_message_ids(request)
+                .await
+                .map_err(grpc::told)?
+                .into_inner();
             return forgotten(format, &answer.uses);
         }
         DedupCommand::Stats { topic } => {
             let request = pb::GetDedupStatsRequest {
                 topic: topic.unwrap_or_default(),
             };
-            let stats = client.get_dedup_stats(request).await?.into_inner();
+            let stats = client
+                .get_dedup_stats(request)
+                .await
+                .map_err(grpc::told)?
+                .into_inner();
             return told(format, &stats);
         }
     };
@@ -205,8 +223,7 @@ fn forgotten(format: Format, uses: &[pb::MessageIdUse]) -> anyhow::Result<ExitCo
 
 fn told(format: Format, stats: &pb::GetDedupStatsResponse) -> anyhow::Result<ExitCode> {
     let topics = stats.topics.iter().map(|topic| {
-        let window = topic.window.unwrap_or_default();
-        let window_ms = window.seconds * 1_000 + i64::from(window.nanos / 1_000_000);
+        let window_ms = topic.window.as_ref().map_or(0, duration_ms);
         TopicRow {
             topic: topic.topic.clone(),
             window: match window_ms {

@@ -1,18 +1,24 @@
 //! One file per command.
 
 mod bench;
+mod cluster;
+mod config;
 mod consume;
 mod context;
+mod debug;
 mod dedup;
 mod demo;
+mod docs;
 mod group;
 mod produce;
 mod replay;
+mod rpc;
 mod schedule;
 mod shell;
 mod top;
 mod topic;
 mod txn;
+mod version;
 mod wal;
 
 use std::process::ExitCode;
@@ -23,15 +29,20 @@ pub use bench::{
     ProduceArgs as BenchProduceArgs, ReadyArgs, ReplayArgs as BenchReplayArgs, TxnArgs,
 };
 
+pub use cluster::ClusterCommand;
+pub use config::ConfigCommand;
 pub use context::ContextCommand;
+pub use debug::DebugCommand;
 pub use dedup::DedupCommand;
 pub use group::{GroupCommand, SeekArgs, Target as SeekTarget};
 pub use replay::{
     Range as ReplayRange, ReplayCommand, StartArgs as ReplayStartArgs,
     StreamArgs as ReplayStreamArgs,
 };
+pub use rpc::RpcArgs;
 pub use schedule::{Filter as ScheduleFilter, Place as SchedulePlace, ScheduleCommand};
 pub use top::TopArgs;
+pub use topic::TopicChange;
 pub use txn::{AbortArgs, TxnCommand};
 
 use crate::{
@@ -68,7 +79,13 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Top(args) => top::run(admin, args).await,
         Command::Completions { shell } => Ok(shell::completions(shell)),
         Command::Man { folder } => shell::man(&folder),
-        Command::Topic(command) => topic::run(bootstrap, format, command).await,
+        Command::Topic(command) => topic::run((bootstrap, admin), format, command).await,
+        Command::Cluster(command) => cluster::run(admin, format, command).await,
+        Command::Config(command) => config::run(admin, format, command).await,
+        Command::Debug(command) => debug::run(admin, format, command).await,
+        Command::Rpc(args) => rpc::run(admin, format, args).await,
+        Command::Version => version::run(admin, format).await,
+        Command::Docs { folder } => docs::write(&folder),
         Command::Produce(args) => produce::run(bootstrap, format, args).await,
         Command::Consume(args) => consume::run(bootstrap, format, &args),
         Command::Bench(command) => bench::run(bootstrap, admin, format, command).await,

@@ -11,7 +11,7 @@ use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use proto::admin::v1::{self as pb, schedule_service_client::ScheduleServiceClient};
 use serde::Serialize;
-use tonic::{Status, transport::Channel};
+use tonic::transport::Channel;
 
 use crate::{
     cli::key_value,
@@ -312,7 +312,7 @@ async fn list(
         let page = client
             .list_scheduled_messages(request)
             .await
-            .map_err(told)?;
+            .map_err(grpc::told)?;
         let page = page.into_inner();
         rows.extend(page.messages.iter().map(|message| Row {
             partition: message.partition,
@@ -337,7 +337,10 @@ async fn list(
 
 async fn get(mut client: Client, format: Format, place: &Place) -> anyhow::Result<ExitCode> {
     let request = pb::GetScheduledMessageRequest { name: place.name() };
-    let answer = client.get_scheduled_message(request).await.map_err(told)?;
+    let answer = client
+        .get_scheduled_message(request)
+        .await
+        .map_err(grpc::told)?;
     let message = answer.into_inner().message.context("an empty answer")?;
     let due_ms = millis(message.deliver_time.as_ref());
     let headers = message.headers.iter().map(|header| {
@@ -414,7 +417,7 @@ async fn cancel_some(
         request_id: String::new(),
     };
     let answer = client.cancel_scheduled_messages(request).await;
-    Ok(answer.map_err(told)?.into_inner().outcomes)
+    Ok(answer.map_err(grpc::told)?.into_inner().outcomes)
 }
 
 async fn cancel_those_of(
@@ -466,7 +469,7 @@ async fn bulk_cancel(
     let answer = client
         .batch_cancel_scheduled_messages(request)
         .await
-        .map_err(told)?;
+        .map_err(grpc::told)?;
     let answer = answer.into_inner();
     let row = Counted {
         matched: answer.matched,
@@ -494,7 +497,7 @@ async fn reschedule(
     let answer = client
         .reschedule_scheduled_message(request)
         .await
-        .map_err(told)?;
+        .map_err(grpc::told)?;
     moved(format, place, answer.into_inner().deliver_time)
 }
 
@@ -506,7 +509,7 @@ async fn fire(mut client: Client, format: Format, place: &Place) -> anyhow::Resu
     let answer = client
         .deliver_scheduled_message_now(request)
         .await
-        .map_err(told)?;
+        .map_err(grpc::told)?;
     moved(format, place, answer.into_inner().deliver_time)
 }
 
@@ -538,9 +541,12 @@ async fn stats(
         buckets: if width.is_some() { buckets } else { 0 },
         bucket_width: width.and_then(|span| prost_types::Duration::try_from(span).ok()),
     };
-    let answer = client.get_schedule_stats(request).await.map_err(told)?;
+    let answer = client
+        .get_schedule_stats(request)
+        .await
+        .map_err(grpc::told)?;
     let stats = answer.into_inner();
-    if format == Format::Json {
+    if !format.is_for_people() {
         let spans = stats.buckets.iter().map(|bucket| Span {
             due_from: bucket
                 .start_time
@@ -559,6 +565,13 @@ async fn stats(
         format,
         &format!("pending {}  overdue {}", stats.pending, stats.overdue),
     );
+    if stats.unavailable_partitions > 0 {
+        let offline = stats.unavailable_partitions;
+        output::note(
+            format,
+            &format!("{offline} partitions are offline, and not counted"),
+        );
+    }
     let now = millis(stats.buckets.first().and_then(|b| b.end_time.as_ref()));
     let most = stats
         .buckets
@@ -597,11 +610,11 @@ async fn watch(
     let mut answers = client
         .watch_schedule(request)
         .await
-        .map_err(told)?
+        .map_err(grpc::told)?
         .into_inner();
     let mut shown = 0;
     while limit.is_none_or(|limit| shown < limit) {
-        let Some(answer) = answers.message().await.map_err(told)? else {
+        let Some(answer) = answers.message().await.map_err(grpc::told)? else {
             break;
         };
         let next = answer.next_deliver_time.as_ref().map(|at| millis(Some(at)));
@@ -617,12 +630,6 @@ async fn watch(
         shown += 1;
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// The server's own sentence, without the transport's words around it.
-#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
-fn told(status: Status) -> anyhow::Error {
-    anyhow::anyhow!("{} ({:?})", status.message(), status.code())
 }
 
 /// A bar in eighths of a character; what is not nothing is seen.
@@ -659,7 +666,7 @@ fn text(bytes: &[u8]) -> String {
 /// For a column: the beginning of what is long.
 fn short(format: Format, bytes: &[u8]) -> String {
     let text = text(bytes);
-    if format == Format::Json || text.chars().count() <= COLUMN {
+    if format != Format::Table || text.chars().count() <= COLUMN {
         return text;
     }
     let start: String = text.chars().take(COLUMN).collect();

@@ -14,7 +14,7 @@ pub(super) fn run(format: Format, args: &[String]) -> anyhow::Result<ExitCode> {
     let chronosdb = binary()?;
     let status = Command::new(&chronosdb)
         .arg("wal")
-        .args((format == Format::Json).then_some("--output=json"))
+        .args((!format.is_for_people()).then_some("--output=json"))
         .args(args)
         .status()
         .with_context(|| format!("running {}", chronosdb.display()))?;

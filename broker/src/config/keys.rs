@@ -636,7 +636,7 @@ pub const KEYS: [Key; 96] = [
         "log.cleaner.dedupe.buffer.size",
         Kind::Long(0, I64),
         "134217728",
-        "Memory that the cleaner may take for keys, in bytes, 56 each.",
+        "Memory that the cleaner may take for keys, in bytes, 21 each.",
     ),
     dynamic(
         "log.cleaner.io.max.bytes.per.second",

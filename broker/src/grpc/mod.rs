@@ -6,6 +6,7 @@ mod errors;
 mod group;
 mod kafka;
 mod maintenance;
+mod measured;
 mod moments;
 mod names;
 mod once;
@@ -18,8 +19,9 @@ mod schedule;
 mod settings;
 mod topic;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
+use prost::Message;
 use proto::admin::v1::{
     cluster_service_server::ClusterServiceServer, dedup_service_server::DedupServiceServer,
     group_service_server::GroupServiceServer, maintenance_service_server::MaintenanceServiceServer,
@@ -30,6 +32,7 @@ use tokio::{net::TcpListener, sync::watch};
 use tonic::{server::NamedService, service::Routes, transport::Server};
 use tonic_health::server::HealthReporter;
 
+use self::measured::Measure;
 use crate::api::Broker;
 
 /// A request at most.
@@ -94,6 +97,8 @@ pub async fn serve(
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(proto::DESCRIPTORS)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+            // So that a tool can show the details of an error.
+            .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
     };
     let routes = Routes::new(health_service)
         .add_service(reflection().build_v1()?)
@@ -130,6 +135,7 @@ pub async fn serve(
     let replay = limited!(ReplayServiceServer(replay)).max_encoding_message_size(usize::MAX);
     services.add(replay).await;
     let Services { routes, names, .. } = services;
+    let measure = Measure::new(broker.metrics.rpc().clone(), methods()?);
     let mut cut = stopped.clone();
     let drained = async move {
         // An error means that the node is gone.
@@ -146,6 +152,7 @@ pub async fn serve(
         tokio::time::sleep(DRAIN_FOR).await;
     };
     let served = Server::builder()
+        .layer(measure)
         .http2_keepalive_interval(Some(KEEPALIVE_EVERY))
         .http2_keepalive_timeout(Some(KEEPALIVE_PATIENCE))
         .concurrency_limit_per_connection(CONCURRENCY_MAX)
@@ -156,6 +163,17 @@ pub async fn serve(
         served = served => Ok(served?),
         () = cut => Ok(()),
     }
+}
+
+/// All methods that are served, as `Service/Method`.
+fn methods() -> anyhow::Result<HashSet<String>> {
+    let files = prost_types::FileDescriptorSet::decode(proto::DESCRIPTORS)?;
+    let services = files.file.iter().flat_map(|file| &file.service);
+    let methods = services.flat_map(|service| {
+        let methods = service.method.iter();
+        methods.map(|method| format!("{}/{}", service.name(), method.name()))
+    });
+    Ok(methods.collect())
 }
 
 /// Connections as they come; one that fails to be accepted does not end the server.

@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
+use anyhow::Context;
 use scheduler::{Clock, SystemClock};
 use storage::{
     data_dir::DataDir,
@@ -64,7 +65,10 @@ pub(super) async fn open(
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let fire = FireHandle::new(cores.min(FIRE_LOOPS_MAX));
     let index = data_dir.path().join("index");
-    let keys = KeyIndex::open(index.join("keys"))?;
+    let keys = KeyIndex::open(index.join("keys")).context(
+        "what waits under schedule keys cannot be opened; it is made anew from the logs where the folder `index` and those called \
+         `timers` are moved away",
+    )?;
     let ids = index.join("message-ids");
     let dedup = DedupIndex::open(&ids, Arc::clone(&clock), Arc::clone(&metrics))?;
     let dedup = Arc::new(dedup);

@@ -89,7 +89,7 @@ impl GroupMetrics {
 
     /// Without a page that shows them.
     pub fn unregistered() -> Result<Self, prometheus::Error> {
-        Self::new(&Register(&Registry::new()))
+        Self::new(&Register::new(&Registry::new()))
     }
 
     /// A group became stable.

@@ -22,8 +22,10 @@ use super::{
     compaction_metrics::CompactionMetrics,
     dedup_metrics::{Checks, DedupMetrics, TopicChecks},
     group_metrics::GroupMetrics,
+    node_metrics::{NodeFacts, NodeMetrics},
     process::Usage,
-    register::{Register, doubling},
+    register::{Described, Register, doubling},
+    rpc_metrics::RpcMetrics,
     schedule_metrics::ScheduleMetrics,
 };
 use crate::{dedup::IndexStats, group::Census, schedule::accept::PendingSize};
@@ -168,13 +170,16 @@ pub struct Metrics {
     partitions: IntGaugeVec,
     cpu_seconds: prometheus::Gauge,
     resident_bytes: IntGauge,
+    node: NodeMetrics,
+    rpc: RpcMetrics,
+    described: Vec<Described>,
 }
 
 impl Metrics {
     /// Registers everything. The error is a defect of ours: a name used twice.
     pub fn new() -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
-        let r = Register(&registry);
+        let r = Register::new(&registry);
         let build = r.gauges("chronos_build_info", "This build.", &["version"])?;
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         let seconds = doubling(0.000_5, 15);
@@ -202,7 +207,7 @@ impl Metrics {
             };
             (api.key as i16, metrics)
         });
-        Ok(Self {
+        let made = Self {
             topics: Mutex::default(),
             scraping: Mutex::default(),
             uptime: r.float("chronos_uptime_seconds", "Seconds since the start.")?,
@@ -252,7 +257,16 @@ impl Metrics {
             partitions: r.gauges("chronos_partitions", "Partitions of this node.", &["state"])?,
             cpu_seconds: r.float("process_cpu_seconds_total", "User and system time.")?,
             resident_bytes: r.gauge("process_resident_memory_bytes", "Resident memory.")?,
+            node: NodeMetrics::new(&r)?,
+            rpc: RpcMetrics::new(&r)?,
+            described: Vec::new(),
+            registry: Registry::new(),
+        };
+        let described = r.described();
+        Ok(Self {
             registry,
+            described,
+            ..made
         })
     }
 
@@ -360,10 +374,12 @@ impl Metrics {
         logs: impl Iterator<Item = LogFacts<'a>>,
         groups: &Census,
         dedup: &IndexStats,
+        node: &NodeFacts<'_>,
     ) -> Result<Vec<u8>, prometheus::Error> {
         let _one_at_a_time = self.scraping.lock();
         self.groups.tell(groups);
         self.dedup.tell(dedup);
+        self.node.tell(node);
         self.logs(logs);
         self.encode()
     }
@@ -375,6 +391,16 @@ impl Metrics {
         let bytes: u64 = logs.iter().map(|log| log.bytes).sum();
         self.log_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
         self.schedule.tell(&logs, |topic| self.label(topic));
+    }
+
+    /// What there is to scrape, by name.
+    pub fn described(&self) -> &[Described] {
+        &self.described
+    }
+
+    /// What is told of calls of the gRPC API.
+    pub fn rpc(&self) -> &RpcMetrics {
+        &self.rpc
     }
 
     /// How long the node has run.

@@ -1,19 +1,59 @@
 //! Making metrics and registering them in one step.
 
+use std::cell::RefCell;
+
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
     Registry,
 };
 
-pub(super) struct Register<'a>(pub(super) &'a Registry);
+/// A metric as it is told of: what a page about it says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Described {
+    /// Its name.
+    pub name: String,
+    /// counter, gauge or histogram.
+    pub kind: &'static str,
+    /// Names of its labels.
+    pub labels: Vec<String>,
+    /// What it counts, in which unit.
+    pub help: String,
+}
 
-impl Register<'_> {
+pub(super) struct Register<'a> {
+    registry: &'a Registry,
+    described: RefCell<Vec<Described>>,
+}
+
+impl<'a> Register<'a> {
+    pub(super) fn new(registry: &'a Registry) -> Self {
+        Self {
+            registry,
+            described: RefCell::default(),
+        }
+    }
+
+    /// All that was registered, by name.
+    pub(super) fn described(self) -> Vec<Described> {
+        let mut described = self.described.into_inner();
+        described.sort_by(|a, b| a.name.cmp(&b.name));
+        described
+    }
+
     fn add<C: prometheus::core::Collector + Clone + 'static>(
         &self,
+        kind: &'static str,
         metric: Result<C, prometheus::Error>,
     ) -> Result<C, prometheus::Error> {
         let metric = metric?;
-        self.0.register(Box::new(metric.clone()))?;
+        self.registry.register(Box::new(metric.clone()))?;
+        let described = metric.desc().into_iter().map(|desc| Described {
+            name: desc.fq_name.clone(),
+            kind,
+            labels: desc.variable_labels.clone(),
+            help: desc.help.clone(),
+        });
+        self.described.borrow_mut().extend(described);
         Ok(metric)
     }
 
@@ -22,11 +62,11 @@ impl Register<'_> {
         name: &str,
         help: &str,
     ) -> Result<prometheus::Gauge, prometheus::Error> {
-        self.add(prometheus::Gauge::new(name, help))
+        self.add("gauge", prometheus::Gauge::new(name, help))
     }
 
     pub(super) fn gauge(&self, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
-        self.add(IntGauge::new(name, help))
+        self.add("gauge", IntGauge::new(name, help))
     }
 
     pub(super) fn float_counter(
@@ -34,11 +74,11 @@ impl Register<'_> {
         name: &str,
         help: &str,
     ) -> Result<prometheus::Counter, prometheus::Error> {
-        self.add(prometheus::Counter::new(name, help))
+        self.add("counter", prometheus::Counter::new(name, help))
     }
 
     pub(super) fn counter(&self, name: &str, help: &str) -> Result<IntCounter, prometheus::Error> {
-        self.add(IntCounter::new(name, help))
+        self.add("counter", IntCounter::new(name, help))
     }
 
     pub(super) fn gauges(
@@ -47,7 +87,7 @@ impl Register<'_> {
         help: &str,
         labels: &[&str],
     ) -> Result<IntGaugeVec, prometheus::Error> {
-        self.add(IntGaugeVec::new(Opts::new(name, help), labels))
+        self.add("gauge", IntGaugeVec::new(Opts::new(name, help), labels))
     }
 
     pub(super) fn counters(
@@ -56,7 +96,7 @@ impl Register<'_> {
         help: &str,
         labels: &[&str],
     ) -> Result<IntCounterVec, prometheus::Error> {
-        self.add(IntCounterVec::new(Opts::new(name, help), labels))
+        self.add("counter", IntCounterVec::new(Opts::new(name, help), labels))
     }
 
     pub(super) fn histogram(
@@ -65,9 +105,10 @@ impl Register<'_> {
         help: &str,
         buckets: Vec<f64>,
     ) -> Result<Histogram, prometheus::Error> {
-        self.add(Histogram::with_opts(
-            HistogramOpts::new(name, help).buckets(buckets),
-        ))
+        self.add(
+            "histogram",
+            Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets)),
+        )
     }
 
     pub(super) fn histograms(
@@ -77,10 +118,10 @@ impl Register<'_> {
         labels: &[&str],
         buckets: Vec<f64>,
     ) -> Result<HistogramVec, prometheus::Error> {
-        self.add(HistogramVec::new(
-            HistogramOpts::new(name, help).buckets(buckets),
-            labels,
-        ))
+        self.add(
+            "histogram",
+            HistogramVec::new(HistogramOpts::new(name, help).buckets(buckets), labels),
+        )
     }
 }
 

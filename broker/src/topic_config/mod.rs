@@ -94,6 +94,38 @@ pub fn describe(own: &BTreeMap<String, String>, broker: &Config) -> Vec<ConfigEn
         .collect()
 }
 
+/// A row of the table, for people.
+#[derive(Clone, Debug)]
+pub struct TableRow {
+    /// The setting.
+    pub name: &'static str,
+    /// What it may be.
+    pub kind: Kind,
+    /// What it is when the topic does not say.
+    pub default: String,
+    /// What it does.
+    pub doc: &'static str,
+    /// Nothing acts on another value yet: it is refused.
+    pub fixed: bool,
+}
+
+/// The table of all settings, by name.
+pub fn table() -> impl Iterator<Item = TableRow> {
+    TOPIC_KEYS.iter().map(|key| TableRow {
+        name: key.name,
+        kind: key.kind,
+        default: match key.default {
+            Fallback::Value("") => "none".into(),
+            Fallback::Value(value) => format!("`{value}`"),
+            Fallback::Broker(name) | Fallback::BrokerOr(name, _) => {
+                format!("the node's [`{name}`](configuration.md)")
+            }
+        },
+        doc: key.doc,
+        fixed: key.fixed,
+    })
+}
+
 /// The value of a setting as it counts; empty for a setting that is not one.
 fn value(name: &str, own: &BTreeMap<String, String>, broker: &Config) -> String {
     own.get(name).cloned().unwrap_or_else(|| {

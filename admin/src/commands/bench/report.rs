@@ -103,8 +103,8 @@ struct Line {
 /// Prints a result: one object, or a line for each of its fields.
 pub(super) fn print<T: Serialize>(format: Format, result: &T) -> anyhow::Result<()> {
     match format {
-        Format::Json => output::row(format, result, ""),
-        Format::Table => output::rows(format, &lines(serde_json::to_value(result)?)),
+        Format::Json | Format::Yaml => output::row(format, result, ""),
+        Format::Table | Format::Wide => output::rows(format, &lines(serde_json::to_value(result)?)),
     }
 }
 

@@ -6,7 +6,6 @@ use std::{
     time::Duration,
 };
 
-use anyhow::bail;
 use clap::Args;
 use proto::admin::v1::{self as pb, replay_service_client::ReplayServiceClient};
 use serde::Serialize;
@@ -19,7 +18,7 @@ use super::{
 use crate::{
     grpc,
     output::{self, Format},
-    time::{self, millis, moment, spoken},
+    time::{self, duration_ms, millis, moment, spoken},
 };
 
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -128,10 +127,7 @@ struct Row {
 }
 
 fn row(job: &pb::ReplayJob) -> Row {
-    let remaining = job.remaining.map(|span| {
-        let ms = span.seconds * 1_000 + i64::from(span.nanos / 1_000_000);
-        spoken(ms)
-    });
+    let remaining = job.remaining.map(|span| spoken(duration_ms(&span)));
     Row {
         job: job.job_id.clone(),
         topic: job.topic.clone(),
@@ -174,7 +170,7 @@ pub(super) async fn run(
             return Ok(ExitCode::SUCCESS);
         }
         Ok(Told::Nothing) => return Ok(ExitCode::SUCCESS),
-        Err(status) => bail!("{}", status.message()),
+        Err(status) => return Err(grpc::told(status)),
     };
     if !watches {
         output::rows(format, &[row(&job)])?;
@@ -277,7 +273,7 @@ async fn watch(
 ) -> Result<Told, tonic::Status> {
     let request = pb::WatchReplayJobRequest { job_id };
     let mut answers = client.watch_replay_job(request).await?.into_inner();
-    let changes = format == Format::Table && stdout().is_terminal();
+    let changes = format.is_for_people() && stdout().is_terminal();
     let mut last = None;
     while let Some(answer) = answers.message().await? {
         let job = answer.job.unwrap_or_default();

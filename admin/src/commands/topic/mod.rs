@@ -1,4 +1,8 @@
-//! `chronosctl topic create|list|describe|delete`.
+//! `chronosctl topic`: over Kafka's protocol what any broker can be asked, over the admin API the rest.
+
+mod change;
+
+pub use change::TopicChange;
 
 use std::{collections::BTreeMap, process::ExitCode};
 
@@ -18,7 +22,7 @@ use crate::{
 };
 
 pub(super) async fn run(
-    bootstrap: &str,
+    (bootstrap, admin): (&str, &str),
     format: Format,
     command: TopicCommand,
 ) -> anyhow::Result<ExitCode> {
@@ -41,7 +45,12 @@ pub(super) async fn run(
         }
         TopicCommand::List { internal } => list(bootstrap, format, internal),
         TopicCommand::Describe { name } => describe(bootstrap, format, &name).await,
-        TopicCommand::Delete { names } => delete(bootstrap, format, &names).await,
+        TopicCommand::Delete {
+            names,
+            dry_run: true,
+        } => change::would_delete(admin, format, names).await,
+        TopicCommand::Delete { names, .. } => delete(bootstrap, format, &names).await,
+        TopicCommand::Change(command) => change::run(admin, format, command).await,
     }
 }
 
@@ -133,9 +142,12 @@ struct PartitionRow {
     leader: i32,
     replicas: Vec<i32>,
     isr: Vec<i32>,
-    start_offset: i64,
+    start_offset: Option<i64>,
     /// What a consumer can read up to; offsets of held records may lie beyond.
-    end_offset: i64,
+    end_offset: Option<i64>,
+    /// Why its offsets are not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    offline: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -169,11 +181,11 @@ async fn describe(bootstrap: &str, format: Format, name: &str) -> anyhow::Result
     }
     settings.sort_by(|a, b| a.setting.cmp(&b.setting));
     match format {
-        Format::Table => {
+        Format::Table | Format::Wide => {
             output::rows(format, &partitions)?;
             output::rows(format, &settings)?;
         }
-        Format::Json => {
+        Format::Json | Format::Yaml => {
             let settings = settings.into_iter().map(|s| (s.setting, s.value)).collect();
             let described = Described {
                 topic: name.to_owned(),
@@ -195,21 +207,26 @@ fn partitions(bootstrap: &str, name: &str) -> anyhow::Result<Vec<PartitionRow>> 
     let Some(topic) = metadata.topics().iter().find(|topic| topic.name() == name) else {
         bail!("there is no topic {name}");
     };
-    topic
+    let rows = topic
         .partitions()
         .iter()
         .map(|p| {
-            let (start_offset, end_offset) = reader.fetch_watermarks(name, p.id(), PATIENCE)?;
-            Ok(PartitionRow {
+            // One that is offline does not hide the others.
+            let offsets = reader.fetch_watermarks(name, p.id(), PATIENCE);
+            let offline = offsets.as_ref().err().map(ToString::to_string);
+            let (start_offset, end_offset) = offsets.ok().unzip();
+            PartitionRow {
                 partition: p.id(),
                 leader: p.leader(),
                 replicas: p.replicas().to_vec(),
                 isr: p.isr().to_vec(),
                 start_offset,
                 end_offset,
-            })
+                offline,
+            }
         })
-        .collect()
+        .collect();
+    Ok(rows)
 }
 
 fn source(source: &ConfigSource) -> String {

@@ -377,6 +377,12 @@ async fn message_ids(caller: &Caller<'_>) {
 async fn replay(caller: &Caller<'_>) {
     let kafka = &caller.broker.kafka;
     client::create_topic(kafka, "again", &[]).await.unwrap();
+    // More than it appends while it is looked at.
+    let producer = client::producer(kafka, PATIENCE).unwrap();
+    for _ in 0..100 {
+        let record = FutureRecord::<(), _>::to("t").payload("v");
+        producer.send(record, PATIENCE).await.unwrap();
+    }
     let job = json!({"jobId": "j", "topic": "t", "targetTopic": "again", "recordsPerSecond": "1"});
     let made = caller.ask("ReplayService/CreateReplayJob", job);
     assert_eq!(made["job"]["jobId"], "j", "{made}");

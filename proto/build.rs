@@ -18,7 +18,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let set = protox::compile(files, ["."])?;
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
     std::fs::write(out.join("descriptors.bin"), set.encode_to_vec())?;
-    tonic_prost_build::configure().bytes(".").compile_fds(set)?;
+    tonic_prost_build::configure()
+        .bytes(".")
+        // In one order, so that equal messages have equal bytes.
+        .btree_map(".")
+        .compile_fds(set)?;
     println!("cargo:rerun-if-changed=chronos");
     Ok(())
 }

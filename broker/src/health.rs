@@ -1,5 +1,7 @@
 //! Whether all is well, and what is not.
 
+use std::fmt;
+
 use crate::{api::Broker, metadata::JobState, partition::Partition};
 
 /// Problems that are told at most.
@@ -73,6 +75,15 @@ pub struct Problem {
     pub message: String,
 }
 
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.subject.is_empty() {
+            write!(f, "{}: ", self.subject)?;
+        }
+        f.write_str(&self.message)
+    }
+}
+
 fn problem(reason: Reason, subject: impl Into<String>, message: impl Into<String>) -> Problem {
     Problem {
         reason,
@@ -81,8 +92,8 @@ fn problem(reason: Reason, subject: impl Into<String>, message: impl Into<String
     }
 }
 
-/// All that is not well, the worst first. Blocks on the disk.
-pub fn problems(broker: &Broker) -> Vec<Problem> {
+/// Why the node is not fit to serve all of it.
+pub fn unfit(broker: &Broker) -> Vec<Problem> {
     let mut found = Vec::new();
     if broker.metadata.quorum().leader < 0 {
         found.push(problem(Reason::NoLeader, "", "nobody decides on metadata"));
@@ -91,6 +102,12 @@ pub fn problems(broker: &Broker) -> Vec<Problem> {
         let (subject, why) = offline.split_once(": ").unwrap_or((&offline, ""));
         found.push(problem(Reason::PartitionOffline, subject, why));
     }
+    found
+}
+
+/// All that is not well, the worst first. Blocks on the disk.
+pub fn problems(broker: &Broker) -> Vec<Problem> {
+    let mut found = unfit(broker);
     found.extend(broker.registry.disk_bytes().and_then(disk));
     let now_ms = broker.clock.wall();
     for partition in broker.registry.online() {

@@ -11,6 +11,7 @@ use crate::{
     api::Broker,
     build,
     group::Ends,
+    health,
     partition::Partition,
     telemetry::{LogFacts, NodeFacts},
 };
@@ -65,10 +66,12 @@ pub fn scrape(broker: &Broker) -> Result<Vec<u8>, prometheus::Error> {
     let online = broker.registry.online();
     let logs = online.iter().map(|partition| facts(partition, now));
     let groups = broker.groups.census(&Ends::of(&online));
+    let uptime_ms = i64::try_from(broker.metrics.uptime().as_millis()).unwrap_or(i64::MAX);
     let node = NodeFacts {
         disk: broker.registry.disk_bytes(),
         quorum: broker.metadata.quorum(),
         node_id: broker.node_id,
+        started_ms: now.0.saturating_sub(uptime_ms),
         jobs: &broker.replay_jobs.list(),
     };
     let metrics = &broker.metrics;
@@ -99,7 +102,8 @@ async fn metrics(State(broker): State<Arc<Broker>>) -> impl IntoResponse {
 }
 
 async fn readyz(State(broker): State<Arc<Broker>>) -> impl IntoResponse {
-    let reasons = broker.registry.offline();
+    let reasons = health::unfit(&broker);
+    let reasons: Vec<String> = reasons.iter().map(ToString::to_string).collect();
     let status = if reasons.is_empty() {
         StatusCode::OK
     } else {

@@ -57,7 +57,7 @@ impl<A: Clone> OnceEach<A> {
 
 #[cfg(test)]
 mod tests {
-    use proto::admin::v1::DeleteGroupRequest;
+    use proto::admin::v1::{CreateTopicRequest, DeleteGroupRequest};
 
     use super::*;
 
@@ -78,5 +78,22 @@ mod tests {
         assert_eq!(another.code(), tonic::Code::InvalidArgument);
         let without = once.answer("", &g, async { Ok(4) });
         assert_eq!(without.await.unwrap(), 4);
+    }
+
+    /// A map has its entries in one order, however they were written.
+    #[tokio::test]
+    async fn a_request_with_a_map_is_the_same_again() {
+        let once = OnceEach::default();
+        for turn in 0..20 {
+            let mut names: Vec<_> = (0..9).collect();
+            names.rotate_left(turn % 9);
+            let settings = names.into_iter().map(|i| (format!("s{i}"), "v".to_owned()));
+            let request = CreateTopicRequest {
+                settings: settings.collect(),
+                ..CreateTopicRequest::default()
+            };
+            let answer = once.answer("a", &request, async { Ok(turn) }).await;
+            assert_eq!(answer.unwrap(), 0);
+        }
     }
 }

@@ -182,8 +182,12 @@ impl Metadata {
     pub fn quorum(&self) -> Quorum {
         let metrics = self.raft.metrics().borrow_watched().clone();
         let id = |id: NodeId| i32::try_from(id).unwrap_or(-1);
+        // Who has stopped still names the leader that it knew last.
+        let leader = metrics
+            .current_leader
+            .filter(|_| metrics.running_state.is_ok());
         Quorum {
-            leader: metrics.current_leader.map_or(-1, id),
+            leader: leader.map_or(-1, id),
             term: i32::try_from(metrics.current_term).unwrap_or(i32::MAX),
             log_end: metrics
                 .last_log_index

@@ -20,6 +20,8 @@ pub struct NodeFacts<'a> {
     pub quorum: Quorum,
     /// This node.
     pub node_id: i32,
+    /// When it started, in milliseconds of wall time.
+    pub started_ms: i64,
     /// Replay jobs, those that ended among them.
     pub jobs: &'a [ReplayJob],
 }
@@ -95,15 +97,20 @@ impl NodeMetrics {
             let count = i64::try_from(jobs.count()).unwrap_or(i64::MAX);
             self.jobs.with_label_values(&[state]).set(count);
         }
-        self.tell_progress(facts.jobs);
+        self.tell_progress(facts.jobs, facts.started_ms);
     }
 
-    fn tell_progress(&self, jobs: &[ReplayJob]) {
+    fn tell_progress(&self, jobs: &[ReplayJob], started_ms: i64) {
         let mut told = self.told.lock();
         for job in jobs {
             let now = (job.progress.records, job.progress.bytes);
             // What a job did before the node started is no event of its.
-            let before = told.insert(job.id.clone(), now).unwrap_or(now);
+            let at_first = if job.created_ms < started_ms {
+                now
+            } else {
+                (0, 0)
+            };
+            let before = told.insert(job.id.clone(), now).unwrap_or(at_first);
             self.job_records.inc_by(now.0.saturating_sub(before.0));
             self.job_bytes.inc_by(now.1.saturating_sub(before.1));
         }

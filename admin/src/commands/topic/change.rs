@@ -1,6 +1,6 @@
 //! `chronosctl topic alter|grow|trim|offsets`: over the admin API.
 
-use std::{collections::HashMap, process::ExitCode, time::Duration};
+use std::{collections::BTreeMap, process::ExitCode, time::Duration};
 
 use clap::Subcommand;
 use proto::admin::v1::{self as pb, topic_service_client::TopicServiceClient};
@@ -76,7 +76,7 @@ struct TopicRow {
     partitions: i32,
     bytes: i64,
     held: i64,
-    own_settings: HashMap<String, Option<String>>,
+    own_settings: BTreeMap<String, Option<String>>,
 }
 
 fn row(topic: Option<pb::Topic>) -> TopicRow {

@@ -1,12 +1,18 @@
 //! Records of a range once more, over gRPC and with the command line.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![expect(clippy::print_stdout, reason = "the counts are what the run is for")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::too_many_lines,
+    reason = "a test that cannot go on has failed; one node, one history"
+)]
 
 use std::{collections::BTreeMap, process::Command, time::Duration};
 
 use compat_tests::{
     client,
     cluster::{Broker, binary},
-    tool,
+    ctl, tool,
 };
 use proto::admin::v1::{self as pb, replay_service_client::ReplayServiceClient};
 use rdkafka::{
@@ -473,4 +479,162 @@ async fn chronosctl_replays() {
         wrong.contains("offset 9 of partition 0 is not in the log, which has 0 to 3"),
         "{wrong}"
     );
+}
+
+/// What is held comes behind what the log has, in the order in which it is due, marked; each answer can be gone on from, also on a node
+/// that was killed meanwhile.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_future_of_a_range_is_read_too() {
+    let mut node = Node::start("3").await;
+    node.send(0, 1, "past").await;
+    let tomorrow = tool::now_ms() + 86_400_000;
+    let filler = "x".repeat(40_000);
+    let mut expected = Vec::new();
+    for i in 0..30_i64 {
+        let due = tomorrow + i * 7 % 30 * 1_000;
+        let at = due.to_string();
+        let headers = OwnedHeaders::new().insert(Header {
+            key: "chronos-deliver-at",
+            value: Some(at.as_bytes()),
+        });
+        let (key, value) = (format!("k{}", i % 2), format!("{i} {filler}"));
+        let record = FutureRecord::to(TOPIC)
+            .partition(i32::try_from(i % 3).unwrap())
+            .key(&key)
+            .payload(&value)
+            .headers(headers);
+        node.producer.send(record, PATIENCE).await.unwrap();
+        expected.push((due, i.to_string()));
+    }
+    expected.sort();
+    let pending = pb::StreamReplayRequest {
+        include_pending: true,
+        ..all()
+    };
+    let first = |value: &String| value.split(' ').next().unwrap().to_owned();
+    let values_of = |due: &[(i64, String)]| due.iter().map(|(_, v)| v.clone()).collect::<Vec<_>>();
+    // Cut after each answer, and killed after the second one.
+    let mut request = pending.clone();
+    let (mut found, mut cuts) = (Vec::new(), 0);
+    loop {
+        let mut stream = node.stream(request.clone()).await.unwrap();
+        let answer = timeout(PATIENCE, stream.message()).await.unwrap();
+        let answer = answer.unwrap().unwrap();
+        for record in &answer.records {
+            let value = String::from_utf8(record.value.clone().unwrap().to_vec()).unwrap();
+            let at = record.time.unwrap();
+            let ms = at.seconds * 1_000 + i64::from(at.nanos / 1_000_000);
+            assert_eq!(record.pending, value != "past");
+            found.push((ms, first(&value)));
+        }
+        if answer.completed {
+            assert_eq!(answer.streamed, 31);
+            break;
+        }
+        request.resume_token = answer.resume_token;
+        cuts += 1;
+        if cuts == 2 {
+            node.broker.kill().unwrap();
+            node.broker.restart().unwrap();
+        }
+    }
+    assert!(cuts > 3, "{cuts} cuts are too few to mean anything");
+    assert_eq!(found.remove(0), (BASE_MS + 1, "past".to_owned()));
+    assert_eq!(found, expected);
+    // A range's times are due times there; filters and limits are as everywhere.
+    let (from, to) = (expected[10].0, expected[20].0);
+    let at = |ms: i64| Some(time(ms - BASE_MS));
+    let range = pb::ReplayRange {
+        start_time: at(from),
+        end_time: at(to),
+        offsets: Vec::new(),
+    };
+    let some = pb::StreamReplayRequest {
+        range: Some(range),
+        ..pending.clone()
+    };
+    let within = node.values(some.clone()).await;
+    let within: Vec<_> = within.iter().map(first).collect();
+    assert_eq!(within, values_of(&expected[10..20]));
+    let key = pb::ReplayFilter {
+        key: Some("k1".into()),
+        ..pb::ReplayFilter::default()
+    };
+    let odd = pb::StreamReplayRequest {
+        filter: Some(key),
+        limit: 3,
+        ..some.clone()
+    };
+    let odd: Vec<_> = node.values(odd).await.iter().map(first).collect();
+    let is_odd = |value: &String| value.parse::<i64>().unwrap() % 2 == 1;
+    let mut odd_ones = values_of(&expected[10..20]);
+    odd_ones.retain(is_odd);
+    odd_ones.truncate(3);
+    assert_eq!(odd, odd_ones);
+    // Without being asked for, nothing of it; and what waits for it is told when it comes.
+    assert_eq!(node.values(all()).await, ["past"]);
+    let both = pb::StreamReplayRequest {
+        wait: true,
+        ..pending
+    };
+    let refused = node.stream(both).await.err().unwrap();
+    assert_eq!(refused.code(), Code::InvalidArgument);
+    let rows = ctl::rows(
+        &node.broker,
+        &["replay", "stream", TOPIC, "--include-pending"],
+    );
+    let rows = rows.unwrap();
+    assert_eq!(rows.len(), 31);
+    assert_eq!(rows[30]["pending"], true);
+}
+
+/// A client that goes away in the middle leaves nothing behind: no task that reads on, no memory.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_streams_that_are_left_cost_nothing() {
+    const STREAMS: usize = 1_000;
+    let mut node = Node::start("2").await;
+    let filler = "x".repeat(100_000);
+    for i in 0..60_i64 {
+        node.send((i % 2).try_into().unwrap(), i, &filler).await;
+    }
+    let request = pb::StreamReplayRequest {
+        order: pb::ReplayOrder::MergedByTime.into(),
+        ..all()
+    };
+    // Some wait for what does not come.
+    let waits = pb::StreamReplayRequest {
+        wait: true,
+        limit: 1_000_000,
+        ..all()
+    };
+    let mut after_some = 0;
+    for i in 0..STREAMS {
+        if i % 100 == 0 {
+            // A connection that resets too much is closed by HTTP/2 itself.
+            let admin = format!("http://{}", node.broker.grpc);
+            node.client = ReplayServiceClient::connect(admin).await.unwrap();
+        }
+        let request = if i % 10 == 0 { &waits } else { &request };
+        let mut stream = node.stream(request.clone()).await.unwrap();
+        let first = timeout(PATIENCE, stream.message()).await.unwrap();
+        assert!(!first.unwrap().unwrap().records.is_empty());
+        drop(stream);
+        if i == STREAMS / 4 {
+            after_some = node.broker.resident_bytes();
+        }
+    }
+    let grown = node.broker.resident_bytes().saturating_sub(after_some);
+    println!(
+        "resident {after_some} after {}, then {grown} more",
+        STREAMS / 4
+    );
+    // Each of them read more than a megabyte.
+    assert!(
+        grown < 24 << 20,
+        "{grown} bytes more than after the first ones"
+    );
+    // Nobody reads on.
+    let cpu = node.broker.cpu_seconds();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert!(node.broker.cpu_seconds() - cpu < 0.3);
 }

@@ -18,7 +18,7 @@ use tokio::{sync::watch, time::timeout};
 use tonic::{Code, Request, Response, Status};
 
 use super::{
-    errors::{self, invalid, status},
+    errors::{self, invalid, of_control, status},
     moments, places, replay_jobs,
 };
 use crate::{
@@ -120,11 +120,16 @@ fn plan(request: &pb::StreamReplayRequest) -> Result<Plan, Status> {
     let limit = u64::try_from(request.limit).map_err(|_| invalid("limit", "it is negative"))?;
     let order = pb::ReplayOrder::try_from(request.order);
     let order = order.map_err(|_| invalid("order", "there is no such order"))?;
+    if request.include_pending && request.wait {
+        let why = "with wait, what is held is told when it is delivered";
+        return Err(invalid("include_pending", why));
+    }
     Ok(Plan {
         wanted: wanted(request.range.as_ref(), request.filter.as_ref())?,
         merged: order == pb::ReplayOrder::MergedByTime || request.speed > 0.0,
         limit: (limit > 0).then_some(limit),
         waits: request.wait,
+        future: request.include_pending,
     })
 }
 
@@ -265,6 +270,7 @@ fn message(replayed: Replayed) -> pb::ReplayRecord {
         key: record.key,
         value: record.value,
         headers: headers.collect(),
+        pending: replayed.is_pending,
     }
 }
 
@@ -298,6 +304,7 @@ pub(super) fn of_replay(error: &ReplayError) -> Status {
                 about.into(),
             )
         }
+        ReplayError::Held(error) => of_control(error),
         ReplayError::Token => invalid("resume_token", message),
         ReplayError::Read(_, ReadError::Corrupt { .. }) | ReplayError::Damaged { .. } => {
             status(Code::DataLoss, "STORAGE", message)

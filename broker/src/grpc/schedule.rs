@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures::Stream;
 use prost_types::Timestamp;
 use proto::admin::v1::{self as pb, schedule_service_server::ScheduleService};
-use scheduler::{TimerEntry, TimerKey};
+use scheduler::TimerKey;
 use storage::units::{DueTime, ScheduleId, TimestampMs};
 use tokio::sync::watch;
 use tonic::{Code, Request, Response, Status};
@@ -15,13 +15,13 @@ use super::{
     errors::{self, invalid, of_control, status},
     moments::{self, counted, timestamp},
     names::{checked_request_id, parse_scheduled_message, scheduled_message},
-    page_token::Position,
-    pages, places,
+    page_token, pages, places,
 };
 use crate::{
     api::Broker,
     partition::Partition,
     schedule::control::{self, Asked, Change, ControlError, Held, HeldRecord, Loader, Outcome},
+    schedule::firing_order::{self, Position},
 };
 
 /// A page with values ends here; one record may be larger.
@@ -177,32 +177,16 @@ fn page(
     size: usize,
     with_values: bool,
 ) -> Result<Page, ControlError> {
-    let mut entries: Vec<(Position, TimerEntry)> = Vec::new();
-    let mut loaders = HashMap::new();
-    for partition in &filter.partitions {
-        let index = partition.key.index;
-        loaders.insert(index, Loader::new(partition));
-        let first = from.first_of(index);
-        for entry in control::list(partition, first, filter.before, size + 1)? {
-            let at = Position {
-                due: entry.key.due,
-                partition: index,
-                id: entry.key.id,
-            };
-            entries.push((at, entry));
-        }
-    }
-    entries.sort_unstable_by_key(|(at, _)| *at);
-    let mut next = entries.get(size).map(|(at, _)| *at);
-    entries.truncate(size);
+    let (entries, mut next) = firing_order::page(&filter.partitions, from, filter.before, size)?;
+    let mut loaders: Vec<_> = filter.partitions.iter().map(|p| Loader::new(p)).collect();
     let mut found = Vec::new();
     let mut bytes = 0;
-    for (at, entry) in entries {
+    for (at, which, entry) in entries {
         if bytes > PAGE_BYTES_MAX {
             next = Some(at);
             break;
         }
-        let Some(loader) = loaders.get_mut(&at.partition) else {
+        let Some(loader) = loaders.get_mut(which) else {
             continue;
         };
         if let Some(held) = loader.load(&entry)?.filter(|held| filter.fits(held)) {
@@ -225,13 +209,9 @@ impl ScheduleService for Service {
         let size = pages::size(request.page_size)?;
         let asked = prost::Message::encode_to_vec(&request.filter.clone().unwrap_or_default());
         let from = if request.page_token.is_empty() {
-            Position {
-                due: filter.after,
-                partition: 0,
-                id: ScheduleId(0),
-            }
+            Position::at(filter.after)
         } else {
-            Position::parse(&request.page_token, &asked)?
+            page_token::parse(&request.page_token, &asked)?
         };
         let topic = request.filter.unwrap_or_default().topic;
         let with_values = request.with_values;
@@ -239,7 +219,7 @@ impl ScheduleService for Service {
             blocking(move || page(&topic, &filter, from, size, with_values)).await?;
         Ok(Response::new(pb::ListScheduledMessagesResponse {
             messages,
-            next_page_token: next.map_or_else(String::new, |at| at.token(&asked)),
+            next_page_token: next.map_or_else(String::new, |at| page_token::of(at, &asked)),
         }))
     }
 

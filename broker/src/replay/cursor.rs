@@ -203,6 +203,7 @@ impl Cursor {
                     offset,
                     timestamp,
                     record,
+                    is_pending: false,
                 });
             }
         }

@@ -5,6 +5,7 @@
 //! the disk, and hold what one read of each partition gave.
 
 mod cursor;
+mod future;
 pub mod job;
 mod token;
 
@@ -18,8 +19,8 @@ use storage::{
 };
 use thiserror::Error;
 
-use self::cursor::Cursor;
-use crate::partition::Partition;
+use self::{cursor::Cursor, future::Future};
+use crate::{partition::Partition, schedule::control::ControlError};
 
 /// Bytes of an answer's records at most, unless the first is larger.
 const ANSWER_BYTES: usize = 256 << 10;
@@ -76,6 +77,8 @@ pub struct Replayed {
     pub timestamp: i64,
     /// The record.
     pub record: Record,
+    /// It is held: its offset is its schedule id, its time when it is due.
+    pub is_pending: bool,
 }
 
 /// Offsets of a partition: from the first one to before the second.
@@ -98,6 +101,8 @@ pub struct Plan {
     pub limit: Option<u64>,
     /// What is still to come belongs to it.
     pub waits: bool,
+    /// So does what is held, behind what the log has.
+    pub future: bool,
 }
 
 /// Why a replay ends early.
@@ -128,6 +133,9 @@ pub enum ReplayError {
         /// Its base offset.
         offset: i64,
     },
+    /// Held records cannot be read.
+    #[error("held records: {0}")]
+    Held(ControlError),
     /// The token belongs to another request, or is damaged.
     #[error("it belongs to another request, or is damaged")]
     Token,
@@ -146,10 +154,21 @@ pub enum Stop {
     Completed,
 }
 
+/// Where the next record is.
+#[derive(Clone, Copy)]
+enum Next {
+    /// In the log of a cursor.
+    Past(usize),
+    /// Among those that are held.
+    Future,
+}
+
 /// A range under way.
 #[derive(Debug)]
 pub struct Replay {
     cursors: Vec<Cursor>,
+    /// Where it belongs to it.
+    future: Option<Future>,
     plan: Plan,
     streamed: u64,
     read_bytes: usize,
@@ -161,11 +180,17 @@ impl Replay {
         partitions: Vec<(Arc<Partition>, Option<Span>)>,
         plan: Plan,
     ) -> Result<Self, ReplayError> {
+        let all = partitions
+            .iter()
+            .map(|(partition, _)| Arc::clone(partition));
+        let future = plan
+            .future
+            .then(|| Future::begin(all.collect(), &plan.wanted));
         let cursors = partitions
             .into_iter()
             .map(|(partition, span)| Cursor::begin(partition, span, &plan));
         let cursors = cursors.collect::<Result<Vec<_>, _>>()?;
-        Ok(Self::of(cursors, plan, 0))
+        Ok(Self::of(cursors, future, plan, 0))
     }
 
     /// Where a token says; `request` tells requests apart that a token must not cross.
@@ -175,20 +200,28 @@ impl Replay {
         token: &str,
         request: &[u8],
     ) -> Result<Self, ReplayError> {
-        let (streamed, places) = token::parse(token, request).ok_or(ReplayError::Token)?;
+        let token = token::parse(token, request).ok_or(ReplayError::Token)?;
+        let (streamed, places) = (token.streamed, token.places);
         // Partitions that came since are no part of it.
         if places.len() > partitions.len() {
             return Err(ReplayError::Token);
         }
+        // Nor are they of its future.
+        let partitions = partitions.into_iter().take(places.len());
+        let partitions: Vec<_> = partitions.collect();
+        let future = plan
+            .future
+            .then(|| Future::at(partitions.clone(), &plan.wanted, token.future));
         let cursors = partitions.into_iter().zip(places);
         let cursors = cursors.map(|(partition, span)| Cursor::resume(partition, span));
-        Ok(Self::of(cursors.collect(), plan, streamed))
+        Ok(Self::of(cursors.collect(), future, plan, streamed))
     }
 
-    fn of(cursors: Vec<Cursor>, plan: Plan, streamed: u64) -> Self {
+    fn of(cursors: Vec<Cursor>, future: Option<Future>, plan: Plan, streamed: u64) -> Self {
         let read_bytes = BUDGET_BYTES / cursors.len().max(1);
         Self {
             cursors,
+            future,
             plan,
             streamed,
             read_bytes: read_bytes.clamp(READ_BYTES_LEAST, READ_BYTES),
@@ -198,7 +231,8 @@ impl Replay {
     /// Goes on behind what was taken.
     pub fn token(&self, request: &[u8]) -> String {
         let places = self.cursors.iter().map(Cursor::place);
-        token::of(self.streamed, places, request)
+        let future = self.future.as_ref().and_then(Future::place);
+        token::of(self.streamed, places, future, request)
     }
 
     /// How many records were taken, before a resumption as well.
@@ -219,13 +253,16 @@ impl Replay {
             if self.plan.limit.is_some_and(|limit| self.streamed >= limit) {
                 return Ok((taken, Stop::Completed));
             }
-            let Some(at) = self.next_cursor(&mut budget)? else {
-                return Ok((taken, self.why_none(budget, now)));
+            let next = match self.next_cursor(&mut budget)? {
+                Some(at) => Next::Past(at),
+                None => match self.why_none(budget, now) {
+                    Stop::Completed if self.reads_future(&mut budget)? => Next::Future,
+                    // It was not looked to its end.
+                    Stop::Completed if budget == 0 => return Ok((taken, Stop::Busy)),
+                    why => return Ok((taken, why)),
+                },
             };
-            let Some(cursor) = self.cursors.get_mut(at) else {
-                return Ok((taken, Stop::Busy));
-            };
-            let Some(first) = cursor.first() else {
+            let Some(first) = self.first(next) else {
                 return Ok((taken, Stop::Busy));
             };
             let (timestamp, len) = (first.timestamp, first.record.encoded_len());
@@ -236,9 +273,37 @@ impl Replay {
                 return Ok((taken, Stop::Busy));
             }
             bytes += len;
-            taken.extend(cursor.take());
+            taken.extend(self.take_first(next));
             self.streamed += 1;
         }
+    }
+
+    fn first(&self, next: Next) -> Option<&Replayed> {
+        match next {
+            Next::Past(at) => self.cursors.get(at)?.first(),
+            Next::Future => self.future.as_ref()?.first(),
+        }
+    }
+
+    fn take_first(&mut self, next: Next) -> Option<Replayed> {
+        match next {
+            Next::Past(at) => self.cursors.get_mut(at)?.take(),
+            Next::Future => self.future.as_mut()?.take(),
+        }
+    }
+
+    /// Whether there is a held record that comes next; nothing else does.
+    fn reads_future(&mut self, budget: &mut usize) -> Result<bool, ReplayError> {
+        let Some(future) = &mut self.future else {
+            return Ok(false);
+        };
+        while future.first().is_none() && *budget > 0 {
+            let Some(read) = future.read(&self.plan.wanted)? else {
+                return Ok(false);
+            };
+            *budget = budget.saturating_sub(read);
+        }
+        Ok(future.first().is_some())
     }
 
     /// The cursor whose next record comes next; `None` where no record is there, or enough was read for it.

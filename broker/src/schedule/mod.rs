@@ -21,6 +21,7 @@ pub mod carry;
 pub mod control;
 pub mod fire;
 pub mod fire_loop;
+pub mod firing_order;
 pub mod hold_cache;
 pub mod key_index;
 pub mod pending;

@@ -32,6 +32,9 @@ pub struct StreamArgs {
     /// Wait for what is still to come of the range
     #[arg(short, long)]
     wait: bool,
+    /// Behind what there is, show what is held, by due time
+    #[arg(long, conflicts_with = "wait")]
+    include_pending: bool,
     /// Go on where an earlier one, with the same words, said that it can be resumed
     #[arg(long, value_name = "TOKEN")]
     resume: Option<String>,
@@ -53,6 +56,7 @@ impl StreamArgs {
             speed: self.speed.unwrap_or_default(),
             limit: self.limit.map(Into::into).unwrap_or_default(),
             wait: self.wait,
+            include_pending: self.include_pending,
             resume_token: self.resume.unwrap_or_default(),
         })
     }
@@ -66,6 +70,8 @@ struct Replayed {
     key: Option<String>,
     value: Option<String>,
     headers: Vec<(String, Option<String>)>,
+    /// It is held: the offset is its schedule id, the time when it is due.
+    pending: bool,
 }
 
 pub(super) async fn run(admin: &str, format: Format, args: StreamArgs) -> anyhow::Result<ExitCode> {
@@ -73,7 +79,7 @@ pub(super) async fn run(admin: &str, format: Format, args: StreamArgs) -> anyhow
     let channel = grpc::connect(admin, None).await?;
     let mut client = ReplayServiceClient::new(channel).max_decoding_message_size(usize::MAX);
     let answers = client.stream_replay(request).await;
-    let mut answers = answers.map_err(|status| anyhow::anyhow!("{}", status.message()))?;
+    let mut answers = answers.map_err(grpc::told)?;
     let mut token = String::new();
     loop {
         let answer = tokio::select! {
@@ -113,6 +119,7 @@ fn replayed(record: pb::ReplayRecord) -> Replayed {
         headers: headers
             .map(|h| (h.key, h.value.as_deref().map(text)))
             .collect(),
+        pending: record.pending,
     }
 }
 
@@ -122,6 +129,10 @@ impl Replayed {
         let key = self.key.as_deref().map(|key| format!("{key}: "));
         let key = key.unwrap_or_default();
         let value = self.value.as_deref().unwrap_or("(null)");
-        format!("{}:{}  {at}  {key}{value}", self.partition, self.offset)
+        let held = if self.pending { "held  " } else { "" };
+        format!(
+            "{}:{}  {at}  {held}{key}{value}",
+            self.partition, self.offset
+        )
     }
 }

@@ -153,6 +153,7 @@ mod tests {
                     .collect(),
                 ..Record::default()
             },
+            is_pending: false,
         }
     }
 

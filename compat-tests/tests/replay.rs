@@ -1,11 +1,6 @@
 //! Records of a range once more, over gRPC and with the command line.
 #![expect(clippy::print_stdout, reason = "the counts are what the run is for")]
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::too_many_lines,
-    reason = "a test that cannot go on has failed; one node, one history"
-)]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::{collections::BTreeMap, process::Command, time::Duration};
 
@@ -120,7 +115,7 @@ fn between(from: i64, to: i64) -> pb::StreamReplayRequest {
     let range = pb::ReplayRange {
         start_time: Some(time(from)),
         end_time: Some(time(to)),
-        offsets: Vec::new(),
+        ..pb::ReplayRange::default()
     };
     pb::StreamReplayRequest {
         range: Some(range),
@@ -547,7 +542,7 @@ async fn the_future_of_a_range_is_read_too() {
     let range = pb::ReplayRange {
         start_time: at(from),
         end_time: at(to),
-        offsets: Vec::new(),
+        ..pb::ReplayRange::default()
     };
     let some = pb::StreamReplayRequest {
         range: Some(range),
@@ -637,4 +632,77 @@ async fn a_thousand_streams_that_are_left_cost_nothing() {
     let cpu = node.broker.cpu_seconds();
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert!(node.broker.cpu_seconds() - cpu < 0.3);
+}
+
+/// By when records were appended, which their times do not say; across a kill.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_range_of_times_of_appending_has_what_was_appended_then() {
+    let mut node = Node::start("2").await;
+    let mut marks = Vec::new();
+    for round in 0..3_i64 {
+        marks.push(tool::now_ms());
+        // Times that say nothing.
+        for i in 0..4_i64 {
+            let partition = i32::try_from(i % 2).unwrap();
+            node.send(partition, 90 - round * 10, &format!("{round}-{i}"))
+                .await;
+        }
+        if round == 1 {
+            node.broker.kill().unwrap();
+            node.broker.restart().unwrap();
+            let admin = format!("http://{}", node.broker.grpc);
+            node.client = ReplayServiceClient::connect(admin).await.unwrap();
+        }
+        // Rounds are told apart by more than a second.
+        tokio::time::sleep(Duration::from_millis(1_200)).await;
+    }
+    let appended = |from: Option<i64>, to: Option<i64>| {
+        let at = |ms: Option<i64>| ms.map(|ms| time(ms - BASE_MS));
+        pb::StreamReplayRequest {
+            range: Some(pb::ReplayRange {
+                append_start_time: at(from),
+                append_end_time: at(to),
+                ..pb::ReplayRange::default()
+            }),
+            ..all()
+        }
+    };
+    let rounds = |values: Vec<String>| {
+        let rounds: BTreeMap<String, usize> = values.iter().fold(BTreeMap::new(), |mut all, v| {
+            *all.entry(v[..1].to_owned()).or_default() += 1;
+            all
+        });
+        rounds
+    };
+    let four = |rounds: &[&str]| {
+        rounds
+            .iter()
+            .map(|r| ((*r).to_owned(), 4))
+            .collect::<BTreeMap<_, _>>()
+    };
+    let first = node.values(appended(None, Some(marks[1]))).await;
+    assert_eq!(rounds(first), four(&["0"]));
+    // What the second before the range has may come with it.
+    let second = node.values(appended(Some(marks[1]), Some(marks[2]))).await;
+    assert_eq!(rounds(second), four(&["0", "1"]));
+    let last = node.values(appended(Some(marks[2]), None)).await;
+    assert_eq!(rounds(last), four(&["1", "2"]));
+    let none = node.values(appended(None, Some(marks[0] - 60_000))).await;
+    assert!(none.is_empty(), "{none:?}");
+    for wrong in [
+        appended(Some(marks[1]), Some(marks[0])),
+        pb::StreamReplayRequest {
+            wait: true,
+            ..appended(None, Some(tool::now_ms() + 3_600_000))
+        },
+    ] {
+        let refused = node.stream(wrong).await.err().unwrap();
+        assert_eq!(refused.code(), Code::InvalidArgument);
+    }
+    let from = (marks[2] - 100).to_string();
+    let rows = ctl::rows(
+        &node.broker,
+        &["replay", "stream", TOPIC, "--appended-from", &from],
+    );
+    assert_eq!(rows.unwrap().len(), 8);
 }

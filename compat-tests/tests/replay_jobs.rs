@@ -214,7 +214,7 @@ async fn a_job_appends_what_was_asked_for() {
     let range = pb::ReplayRange {
         start_time: Some(at(base + 100)),
         end_time: Some(at(base + 200)),
-        offsets: Vec::new(),
+        ..pb::ReplayRange::default()
     };
     let red = pb::Header {
         key: "colour".into(),

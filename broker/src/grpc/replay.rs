@@ -54,7 +54,22 @@ impl Service {
         }
         let plan = plan(&request)?;
         let partitions = places::partitions(&self.broker, &request.topic, &request.partitions)?;
-        let spans = spans(request.range.as_ref(), &partitions)?;
+        if request.wait {
+            let end = request
+                .range
+                .as_ref()
+                .and_then(|range| range.append_end_time.as_ref());
+            let end = end.map(|end| moments::ms_of("range.append_end_time", end));
+            if end
+                .transpose()?
+                .is_some_and(|end| end > self.broker.clock.wall().0)
+            {
+                let why = "it is in the future: with wait, end by time or offset";
+                return Err(invalid("range.append_end_time", why));
+            }
+        }
+        let (range, of) = (request.range.clone(), partitions.clone());
+        let spans = places::blocking(move || spans(range.as_ref(), &of)).await??;
         let logs = partitions.iter().map(|p| p.log().watch()).collect();
         let token = request.resume_token.clone();
         let unresumed = pb::StreamReplayRequest {
@@ -133,13 +148,16 @@ fn plan(request: &pb::StreamReplayRequest) -> Result<Plan, Status> {
     })
 }
 
-/// The offsets that were asked for of each partition.
+/// The offsets that were asked for of each partition, by number and by time of appending. Blocks on the disk.
 pub(super) fn spans(
     range: Option<&pb::ReplayRange>,
     partitions: &[Arc<Partition>],
 ) -> Result<Vec<Option<Span>>, Status> {
     let mut spans = vec![None; partitions.len()];
-    for asked in range.iter().flat_map(|range| &range.offsets) {
+    let Some(range) = range else {
+        return Ok(spans);
+    };
+    for asked in &range.offsets {
         let at = partitions
             .iter()
             .position(|p| p.key.index == asked.partition);
@@ -155,7 +173,58 @@ pub(super) fn spans(
         }
         *span = Some(Span { start, end });
     }
+    let appended = Appended::of(range)?;
+    if appended.is_asked() {
+        for (span, partition) in spans.iter_mut().zip(partitions) {
+            *span = Some(appended.within(*span, partition)?);
+        }
+    }
     Ok(spans)
+}
+
+/// A range of times of appending.
+struct Appended {
+    from_ms: Option<i64>,
+    to_ms: Option<i64>,
+}
+
+impl Appended {
+    fn of(range: &pb::ReplayRange) -> Result<Self, Status> {
+        let time = |field: &str, at: &Option<Timestamp>| {
+            let at = at.as_ref();
+            at.map(|at| moments::ms_of(field, at)).transpose()
+        };
+        let from_ms = time("range.append_start_time", &range.append_start_time)?;
+        let to_ms = time("range.append_end_time", &range.append_end_time)?;
+        if let (Some(from), Some(to)) = (from_ms, to_ms)
+            && from > to
+        {
+            return Err(invalid("range.append_end_time", "it is before the start"));
+        }
+        Ok(Self { from_ms, to_ms })
+    }
+
+    fn is_asked(&self) -> bool {
+        self.from_ms.is_some() || self.to_ms.is_some()
+    }
+
+    /// What of a span was appended then.
+    fn within(&self, span: Option<Span>, partition: &Partition) -> Result<Span, Status> {
+        let found = partition.log().appended_between(self.from_ms, self.to_ms);
+        let (start, end) = found.map_err(|error| {
+            let index = partition.key.index;
+            of_replay(&ReplayError::Read(index, ReadError::Io(error)))
+        })?;
+        let Some(span) = span else {
+            return Ok(Span { start, end });
+        };
+        let ends = [span.end, end].into_iter().flatten();
+        let start = span.start.max(start);
+        Ok(Span {
+            start,
+            end: ends.min().map(|end| end.max(start)),
+        })
+    }
 }
 
 /// A stream under way.

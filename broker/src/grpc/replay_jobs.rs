@@ -41,7 +41,8 @@ pub(super) async fn create(
     let target_id = target(broker, &request.target_topic)?;
     let sources = places::partitions(broker, &request.topic, &request.partitions)?;
     let spec = spec(&request, &sources, target_id)?;
-    let spans = spans(request.range.as_ref(), &sources)?;
+    let (range, of) = (request.range.clone(), sources.clone());
+    let spans = places::blocking(move || spans(range.as_ref(), &of)).await??;
     let sources = sources.into_iter().zip(spans).collect();
     let made = broker.replay_jobs.create(&id, spec, &bytes, sources).await;
     made.map(|job| told(&job)).map_err(|error| of_job(&error))

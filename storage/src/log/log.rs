@@ -14,6 +14,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 
 use super::{
+    append_times::AppendTimes,
     config::{FlushPolicy, LogConfig},
     error::{AppendError, OpenError},
     leader_epochs::LeaderEpochs,
@@ -119,6 +120,7 @@ pub(super) struct Writer {
     pub(super) unindexed: Vec<Arc<Segment>>,
     pub(super) producers: Producers,
     pub(super) epochs: LeaderEpochs,
+    pub(super) append_times: AppendTimes,
     /// The request for a sync that is on its way, 0 where none is. A round that was asked for otherwise does not end it.
     pub(super) sync_asked: u64,
     pub(super) sync_requests: u64,
@@ -178,6 +180,12 @@ impl Log {
             unindexed,
             producers,
             epochs,
+            append_times: AppendTimes::open(
+                &*options.disk,
+                &options.dir,
+                options.topic_id,
+                next_offset,
+            ),
             sync_asked: 0,
             sync_requests: 0,
             checkpointed: None,
@@ -274,6 +282,7 @@ impl Log {
             (_, None) => {}
         }
         writer.epochs.saw(epoch, base);
+        writer.append_times.saw(self, base, now_ms);
         writer.next_offset = base.plus(i64::from(first.last_offset_delta) + 1);
         writer.active_since_ms.get_or_insert(now_ms);
         let mark = Committed {

@@ -14,6 +14,7 @@
 //! told by a `watch` of [`Offsets`]: `log_start <= visible_end <= high_watermark <= log_end`. What a transaction wrote is not
 //! decided before its marker: those who read what is committed stop at the first open one ([`ReadUpTo::Stable`]).
 
+mod append_times;
 mod checkpoint_file;
 mod checkpointing;
 mod commit;
@@ -65,4 +66,4 @@ pub use stored_hold::{HoldReadError, StoredHold};
 pub use syncer::{OnSync, Synced, Syncer, SyncerOptions};
 pub use transactions::{AbortedTransaction, FirstBatch, Guard};
 pub use unit::{Appended, Frame, Origin, Unit};
-pub use walk::Appended as AppendTime;
+pub use walk::AppendTime;

@@ -12,7 +12,7 @@ use crate::units::Offset;
 
 /// When a unit was appended, as far as the log knows: between when its segment was made and when the next one was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Appended {
+pub struct AppendTime {
     /// Not before.
     pub from_ms: i64,
     /// Not after; `i64::MAX` in the active segment.
@@ -26,12 +26,12 @@ impl Log {
         &self,
         from: Offset,
         since_ms: i64,
-        each: &mut dyn FnMut(&ScanItem, Appended) -> ControlFlow<()>,
+        each: &mut dyn FnMut(&ScanItem, AppendTime) -> ControlFlow<()>,
     ) -> Result<(), ReadError> {
         let committed = self.committed();
         let segments = self.segments_from(from);
         for (i, segment) in segments.iter().enumerate() {
-            let appended = Appended {
+            let appended = AppendTime {
                 from_ms: segment.created_ms,
                 to_ms: segments.get(i + 1).map_or(i64::MAX, |next| next.created_ms),
             };

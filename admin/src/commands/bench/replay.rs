@@ -61,7 +61,7 @@ pub(super) async fn run(
         range: Some(pb::ReplayRange {
             start_time: at(&args.from)?,
             end_time: at(&args.to)?,
-            offsets: Vec::new(),
+            ..pb::ReplayRange::default()
         }),
         order: order.into(),
         limit: args.records.map(i64::try_from).transpose()?.unwrap_or(0),

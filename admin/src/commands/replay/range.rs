@@ -19,6 +19,12 @@ pub struct Range {
     /// With a time before this one
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     to: Option<String>,
+    /// Appended then or later, whatever their times say
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    appended_from: Option<String>,
+    /// Appended before that time
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    appended_to: Option<String>,
     /// These offsets of a partition, the last one excluded: 0:100..200, or 0:100.. ; may be given several times
     #[arg(long, value_name = "P:FROM..TO", value_parser = offsets)]
     offsets: Vec<pb::OffsetRange>,
@@ -74,6 +80,8 @@ impl Range {
             start_time: at(&self.from)?,
             end_time: at(&self.to)?,
             offsets: self.offsets.clone(),
+            append_start_time: at(&self.appended_from)?,
+            append_end_time: at(&self.appended_to)?,
         })
     }
 

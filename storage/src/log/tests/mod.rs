@@ -4,6 +4,7 @@
 //! does the same things in the same order.
 
 mod append_and_read;
+mod append_times;
 mod compaction;
 mod crash_points;
 mod damage;

@@ -474,6 +474,10 @@ async fn chronosctl_replays() {
         wrong.contains("offset 9 of partition 0 is not in the log, which has 0 to 3"),
         "{wrong}"
     );
+    // And measures it.
+    let bench = ["bench", "replay", "-t", TOPIC, "--streams", "3"];
+    let measured = ctl::rows(&node.broker, &bench).unwrap();
+    assert_eq!(measured[0]["records_total"], 9, "{measured:?}");
 }
 
 /// What is held comes behind what the log has, in the order in which it is due, marked; each answer can be gone on from, also on a node

@@ -1,5 +1,7 @@
 //! The gRPC API: generated from `chronos/**/*.proto`, which say what everything means.
 
+pub mod codec;
+
 /// Managing a node.
 pub mod admin {
     /// Version 1.

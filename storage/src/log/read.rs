@@ -45,9 +45,7 @@ pub struct FileSlice {
 impl FileSlice {
     /// Reads it.
     pub fn read(&self) -> io::Result<Bytes> {
-        let mut buf = vec![0; self.len];
-        self.file.read_exact_at(&mut buf, self.position)?;
-        Ok(buf.into())
+        self.file.read_vec(self.len, self.position).map(Bytes::from)
     }
 }
 
@@ -122,6 +120,12 @@ pub struct ReadResult {
 impl ReadResult {
     /// All of it in memory.
     pub fn to_bytes(&self) -> io::Result<Bytes> {
+        // Mostly it lies in one place.
+        match self.chunks.as_slice() {
+            [Chunk::File(slice)] => return slice.read(),
+            [Chunk::Bytes(bytes)] => return Ok(bytes.clone()),
+            _ => {}
+        }
         let mut bytes = Vec::with_capacity(self.bytes);
         for chunk in &self.chunks {
             match chunk {

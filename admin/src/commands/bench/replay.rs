@@ -1,11 +1,11 @@
 //! `bench replay`: streams a range over gRPC, once or many times at once.
 
-use std::process::ExitCode;
+use std::{process::ExitCode, thread};
 
 use anyhow::{Context, ensure};
 use proto::admin::v1::{self as pb, replay_service_client::ReplayServiceClient};
 use serde::Serialize;
-use tokio::{runtime::Handle, task::JoinSet};
+use tokio::task::JoinSet;
 
 use super::{
     ReplayArgs, broker,
@@ -73,23 +73,26 @@ pub(super) async fn run(
         end: End::Unknown,
         broker_pid: args.common.broker_pid,
     };
-    let handle = Handle::current();
     let (streams, admin) = (args.streams, admin.to_owned());
-    let (reads, usage) = tokio::task::block_in_place(|| {
-        monitor.watch(|| {
-            handle.block_on(async {
-                let mut running = JoinSet::new();
-                for _ in 0..streams {
-                    let (request, admin) = (request.clone(), admin.clone());
-                    running.spawn(stream(admin, request, monitor.done.clone()));
-                }
-                let mut reads = Vec::new();
-                while let Some(read) = running.join_next().await {
-                    reads.push(read.context("a stream failed")??);
-                }
-                Ok(reads)
-            })
+    let all = || {
+        let runtime = tokio::runtime::Runtime::new()?;
+        runtime.block_on(async {
+            let mut running = JoinSet::new();
+            for _ in 0..streams {
+                let (request, admin) = (request.clone(), admin.clone());
+                running.spawn(stream(admin, request, monitor.done.clone()));
+            }
+            let mut reads = Vec::new();
+            while let Some(read) = running.join_next().await {
+                reads.push(read.context("a stream failed")??);
+            }
+            anyhow::Ok(reads)
         })
+    };
+    // In a runtime of its own, which takes all cores: that of the command line has one thread, which watches here.
+    let (reads, usage) = monitor.watch(|| {
+        let done = thread::scope(|scope| scope.spawn(all).join());
+        done.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })?;
     let records: u64 = reads.iter().map(|read| read.records).sum();
     let bytes: u64 = reads.iter().map(|read| read.bytes).sum();

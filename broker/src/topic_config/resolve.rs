@@ -107,7 +107,7 @@ impl TopicConfig {
             max_message_bytes: self.max_message_bytes,
             inspect: self.schedule_enable,
             message_ids: None,
-            aliases: [].into(),
+            aliases: Arc::default(),
             now_ms,
             max_delay_ms,
             log_append_time: self.log_append_time,

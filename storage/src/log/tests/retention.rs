@@ -93,12 +93,9 @@ fn the_last_segment_goes_as_well_when_all_of_it_is_old() {
     assert_eq!(visible_records(&log, 12).len(), 1, "its time has not come");
     let (told, _) = told(&disk, small_segments());
     assert_eq!(told.ends, [12, 13, 13, 13]);
-    assert_eq!(
-        names(&disk, "index").len(),
-        2,
-        "the manifest and one index: {:?}",
-        names(&disk, "index")
-    );
+    let indexes = names(&disk, "index");
+    let of_segments = indexes.iter().filter(|name| name.ends_with(".index"));
+    assert_eq!(of_segments.count(), 1, "{indexes:?}");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! A topic's settings, typed.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use kafka_compat::{compress::Codec, records::RecordRules};
 use storage::log::{CompactionRules, FlushPolicy, LogConfig, RetentionRules};

@@ -9,7 +9,7 @@
 //! | sync threads (in `storage`) | 2 | `fdatasync`, `syncfs` | logs with appends | with the registry |
 //! | journal thread (in `storage`) | 1 | the journal | logs with small appends | `Syncer::close_journal` |
 //! | connection reader and writer (in `kafka-compat`) | per connection | its socket | frames, answers | client leaves, shutdown |
-//! | gRPC connections (in `grpc`, by tonic) | per connection | its socket | calls, answers | client leaves, shutdown |
+//! | gRPC connections (in `grpc`, by tonic, on threads of `node::admin`) | per connection | its socket | calls, answers | client leaves, shutdown |
 //! | `coordinator::runtime` | 2: groups, transactions | loading, deadlines | metadata images, writes, a timer | shutdown |
 //! | group shard (mutex in `coordinator`) | per partition of `__consumer_offsets` | its groups | requests, deadlines | topic deleted |
 //! | transaction shard (mutex in `coordinator`) | per partition of `__transaction_state` | its transactional ids | requests, deadlines | topic deleted |

@@ -101,7 +101,9 @@ fn run(config: &LiveConfig) -> anyhow::Result<()> {
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
                 _ = hangup.recv() => {
-                    if let Err(error) = config.reload(false) {
+                    let config = config.clone();
+                    let reload = tokio::task::spawn_blocking(move || config.reload(false));
+                    if let Ok(Err(error)) = reload.await {
                         tracing::error!(%error, "the settings were not read again: nothing changed");
                     }
                 }

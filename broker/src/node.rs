@@ -2,11 +2,13 @@
 //!
 //! data folder -> metadata -> partitions -> fire loop -> listeners; a partition that cannot be opened does not stop the rest.
 
+mod admin;
 mod open;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context;
+use futures::FutureExt;
 use kafka_compat::server;
 use scheduler::Clock;
 use storage::{data_dir::DataDir, log::Syncer};
@@ -18,7 +20,7 @@ use tokio::{
 };
 use tracing::{error, info};
 
-use self::open::Opened;
+use self::{admin::AdminThreads, open::Opened};
 use crate::{
     api::{Broker, FetchSessions, KafkaService},
     compaction,
@@ -26,7 +28,7 @@ use crate::{
     coordinator::CoordinatorOptions,
     dedup,
     group::{self, Groups},
-    grpc, http,
+    http,
     ids::ProducerIds,
     metadata::{Command, Metadata},
     partition::Registry,
@@ -66,6 +68,7 @@ pub struct Node {
     shutdown: watch::Sender<bool>,
     syncer: Syncer,
     tasks: JoinSet<()>,
+    admin: AdminThreads,
     reconcile: JoinHandle<()>,
     // Last: nothing may touch the folder after it is unlocked.
     _data_dir: Arc<DataDir>,
@@ -140,7 +143,10 @@ impl Node {
             dedup,
             metrics: Arc::clone(&metrics),
         });
-        tasks.spawn(admin(grpc, Arc::clone(&broker), stopped.clone()));
+        let admin = AdminThreads::start()?;
+        if let Some(serving) = admin.serve(grpc, Arc::clone(&broker), stopped.clone()) {
+            tasks.spawn(serving.map(drop));
+        }
         tasks.spawn(server::serve(
             kafka,
             Arc::new(KafkaService(Arc::clone(&broker))),
@@ -166,6 +172,7 @@ impl Node {
             shutdown,
             syncer,
             tasks,
+            admin,
             reconcile,
             _data_dir: data_dir,
         })
@@ -176,6 +183,7 @@ impl Node {
         info!("stopping");
         self.shutdown.send_replace(true);
         while self.tasks.join_next().await.is_some() {}
+        drop(self.admin);
         self.reconcile.abort();
         self.metadata.stop().await;
         let registry = Arc::clone(&self.registry);
@@ -239,12 +247,6 @@ fn fire_what_is_due(
                 error!(%error, "a fire loop ended: held records wait for the next start");
             }
         });
-    }
-}
-
-async fn admin(listener: TcpListener, broker: Arc<Broker>, stopped: watch::Receiver<bool>) {
-    if let Err(error) = grpc::serve(listener, broker, stopped).await {
-        error!(%error, "the gRPC listener ended");
     }
 }
 

@@ -59,6 +59,7 @@ struct NodeRow {
     controller: bool,
     version: Option<String>,
     up: Option<String>,
+    uptime_ms: Option<i64>,
     resident_bytes: Option<i64>,
     cpu_ms: Option<i64>,
     disk_bytes: Option<i64>,
@@ -80,6 +81,7 @@ impl From<pb::Node> for NodeRow {
             controller: node.controller,
             version: state.map(|s| s.version.clone()),
             up: state.and_then(|s| ms(s.uptime.as_ref())).map(spoken),
+            uptime_ms: state.and_then(|s| ms(s.uptime.as_ref())),
             resident_bytes: state.map(|s| s.resident_bytes),
             cpu_ms: state.and_then(|s| ms(s.cpu_time.as_ref())),
             disk_bytes: state.map(|s| s.disk_bytes),
@@ -106,6 +108,12 @@ struct ProblemRow {
     reason: String,
     subject: String,
     message: String,
+}
+
+#[derive(Serialize)]
+struct HealthRow {
+    status: &'static str,
+    problems: Vec<ProblemRow>,
 }
 
 #[derive(Serialize)]
@@ -207,15 +215,20 @@ async fn health(
         pb::HealthStatus::Degraded => "degraded",
         pb::HealthStatus::Unhealthy => "unhealthy",
     };
-    output::note(format, status);
     let is_well = told.problems.is_empty();
-    let rows = told.problems.into_iter().map(|problem| ProblemRow {
+    let problems = told.problems.into_iter().map(|problem| ProblemRow {
         reason: problem.reason,
         subject: problem.subject,
         message: problem.message,
     });
-    if !(is_well && format.is_for_people()) {
-        output::rows(format, &rows.collect::<Vec<_>>())?;
+    let problems: Vec<ProblemRow> = problems.collect();
+    if format.is_for_people() {
+        output::note(format, status);
+        if !is_well {
+            output::rows(format, &problems)?;
+        }
+    } else {
+        output::rows(format, &[HealthRow { status, problems }])?;
     }
     Ok(if is_well {
         ExitCode::SUCCESS

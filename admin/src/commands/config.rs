@@ -48,6 +48,7 @@ struct ChangeRow {
     before: Option<String>,
     after: Option<String>,
     needs_restart: bool,
+    overridden: bool,
 }
 
 fn source(source: pb::SettingSource) -> &'static str {
@@ -100,11 +101,18 @@ pub(super) async fn run(
                     before: change.previous_value,
                     after: change.value,
                     needs_restart: change.needs_restart,
+                    overridden: change.overridden,
                 })
                 .collect();
             output::rows(format, &rows)?;
             if rows.iter().any(|row| row.needs_restart) {
                 output::note(format, "what needs a restart counts from the next start on");
+            }
+            if rows.iter().any(|row| row.overridden) {
+                output::note(
+                    format,
+                    "what is overridden was changed by a client: that counts",
+                );
             }
             if told.file.is_empty() {
                 output::note(format, "the node was started without a file");

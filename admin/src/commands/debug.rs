@@ -1,6 +1,6 @@
 //! `chronosctl debug log-level|bundle`.
 
-use std::{fs::File, io::Write, path::PathBuf, process::ExitCode, time::Duration};
+use std::{fs, path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::Context;
 use clap::{Args, Subcommand};
@@ -85,12 +85,13 @@ pub(super) async fn run(
             let request = pb::CreateSupportBundleRequest {};
             let answer = client.create_support_bundle(request).await;
             let mut chunks = answer.map_err(grpc::told)?.into_inner();
-            let mut out = File::create(&file).with_context(|| format!("{}", file.display()))?;
-            let mut bytes = 0;
+            // All of it first: half a bundle does not look like one.
+            let mut bundle = Vec::new();
             while let Some(next) = chunks.message().await.map_err(grpc::told)? {
-                out.write_all(&next.chunk)?;
-                bytes += next.chunk.len();
+                bundle.extend_from_slice(&next.chunk);
             }
+            fs::write(&file, &bundle).with_context(|| format!("{}", file.display()))?;
+            let bytes = bundle.len();
             let file = file.display().to_string();
             output::rows(format, &[BundleRow { file, bytes }])?;
         }
@@ -110,7 +111,7 @@ async fn levels(
     let request = pb::SetLogLevelRequest {
         logger,
         level,
-        expire_after: stays.and_then(|span| prost_types::Duration::try_from(span).ok()),
+        expire_after: stays.map(prost_types::Duration::try_from).transpose()?,
     };
     let answer = client.set_log_level(request).await.map_err(grpc::told)?;
     Ok(answer.into_inner().level.into_iter().collect())

@@ -250,8 +250,9 @@ fn kind_of(field: &FieldDescriptor) -> String {
         Kind::Enum(kind) => link(kind.name()),
         other => format!("{other:?}").to_lowercase(),
     };
-    if field.is_map() {
-        return "map of string".into();
+    if let (true, Kind::Message(entry)) = (field.is_map(), field.kind()) {
+        let (key, value) = (entry.map_entry_key_field(), entry.map_entry_value_field());
+        return format!("map of {} to {}", one(key.kind()), one(value.kind()));
     }
     let of = one(field.kind());
     match field.cardinality() {

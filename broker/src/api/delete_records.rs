@@ -54,7 +54,8 @@ pub(crate) async fn handle(
     DeleteRecordsResponse::default().with_topics(topics)
 }
 
-async fn delete(broker: &Broker, topic: &str, index: i32, offset: i64) -> Result<Offset, Kafka> {
+/// The partition, if records may be deleted of it.
+pub(crate) fn deletable(broker: &Broker, topic: &str, index: i32) -> Result<Arc<Partition>, Kafka> {
     let image = broker.metadata.image();
     let topic = image.topics.get(topic);
     let topic = topic.ok_or(Kafka::UnknownTopicOrPartition)?;
@@ -65,6 +66,11 @@ async fn delete(broker: &Broker, topic: &str, index: i32, offset: i64) -> Result
     if !partition.config().deletes {
         return Err(Kafka::PolicyViolation);
     }
+    Ok(partition)
+}
+
+async fn delete(broker: &Broker, topic: &str, index: i32, offset: i64) -> Result<Offset, Kafka> {
+    let partition = deletable(broker, topic, index)?;
     if offset < HIGH_WATERMARK {
         return Err(Kafka::OffsetOutOfRange);
     }

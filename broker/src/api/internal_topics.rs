@@ -15,7 +15,7 @@ use crate::{group, transaction};
 const LOAD_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Makes the topic of groups, if it is not there.
-pub(super) async fn ensure_offsets(broker: &Broker) -> Result<(), Kafka> {
+pub(crate) async fn ensure_offsets(broker: &Broker) -> Result<(), Kafka> {
     let config = broker.config.get().groups;
     let configs = vec![
         ("cleanup.policy", "compact".to_owned()),

@@ -7,7 +7,7 @@ use kafka_compat::protocol::{
 
 use super::Broker;
 
-pub(crate) fn handle(broker: &Broker, request: &ListGroupsRequest) -> ListGroupsResponse {
+pub(super) fn handle(broker: &Broker, request: &ListGroupsRequest) -> ListGroupsResponse {
     let fits = |filter: &[StrBytes], value: &str, trim: fn(&str) -> &str| {
         let mut filter = filter.iter();
         filter.len() == 0 || filter.any(|wanted| trim(wanted).eq_ignore_ascii_case(value))

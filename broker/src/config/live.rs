@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 
-use super::{Change, Config, ConfigError, Sources};
+use super::{Change, Config, ConfigError, Layer, Sources};
 
 /// What clients changed, by the node's id; "" for all.
 type Changed = BTreeMap<String, BTreeMap<String, String>>;
@@ -73,16 +73,20 @@ impl LiveConfig {
     /// # Errors
     /// [`ConfigError`]: something that was read does not hold. Nothing changed.
     pub fn reload(&self, dry_run: bool) -> Result<Vec<Change>, ConfigError> {
+        let mut parts = self.0.parts.lock();
         let fresh = self.0.sources.read()?;
         // As a whole: what would not let a node start is not followed in part.
         Config::new(fresh.clone())?;
-        let mut parts = self.0.parts.lock();
-        let (with, changes) = parts.0.effective().reloaded(&fresh);
+        let (with, mut changes) = parts.0.effective().reloaded(&fresh);
+        let start = Config::new(with)?;
+        let now = with_changed(&start, &parts.1)?;
+        for change in &mut changes {
+            let layer = now.effective().get(change.name).1;
+            change.overridden = layer >= Layer::DynamicDefault;
+        }
         if dry_run {
             return Ok(changes);
         }
-        let start = Config::new(with)?;
-        let now = with_changed(&start, &parts.1)?;
         parts.0 = Arc::new(start);
         *self.0.now.write() = Arc::new(now);
         drop(parts);
@@ -93,12 +97,14 @@ impl LiveConfig {
                 before,
                 after,
                 needs_restart,
+                overridden,
             } = change;
             tracing::info!(
                 name,
                 before,
                 after,
                 needs_restart,
+                overridden,
                 "a setting was read again"
             );
         }
@@ -172,7 +178,8 @@ mod tests {
         let own = BTreeMap::from([("log.retention.ms".to_owned(), "7000".to_owned())]);
         live.follow(&Changed::from([("3".to_owned(), own)]));
         std::fs::write(&file, "log.retention.ms = 9000\n").unwrap();
-        live.reload(false).unwrap();
+        let changes = live.reload(false).unwrap();
+        assert!(changes.iter().all(|c| c.overridden), "{changes:?}");
         assert_eq!(live.get().retention_ms, 7_000);
         live.follow(&Changed::new());
         assert_eq!(live.get().retention_ms, 9_000);

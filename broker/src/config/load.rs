@@ -113,6 +113,8 @@ pub struct Change {
     pub after: String,
     /// It does not change while the node runs.
     pub needs_restart: bool,
+    /// A client changed it while the node ran: that counts.
+    pub overridden: bool,
 }
 
 /// Values of every key, by layer: the last one counts. The first is always [`Layer::Default`].
@@ -257,6 +259,7 @@ impl Loaded {
                     before: before.to_owned(),
                     after: after.to_owned(),
                     needs_restart: !key.dynamic,
+                    overridden: false,
                 });
             }
             if let (true, Some(layers)) = (key.dynamic, fresh.0.get(key.name)) {

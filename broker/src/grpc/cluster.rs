@@ -6,7 +6,7 @@ use proto::admin::v1::{self as pb, cluster_service_server::ClusterService};
 use tonic::{Code, Request, Response, Status};
 
 use super::{errors::status, moments, pages, places};
-use crate::{api::Broker, health, metadata, telemetry::Usage};
+use crate::{api::Broker, health, metadata, partition::Partition, telemetry::Usage};
 
 /// The service.
 #[derive(Clone, Debug)]
@@ -34,9 +34,12 @@ impl Service {
 /// What this node knows of itself.
 fn state(broker: &Broker) -> pb::NodeState {
     let used = Usage::now();
-    let online = broker.registry.online();
+    let all = broker.registry.online();
+    let is_well = |partition: &&Arc<Partition>| partition.log().is_poisoned().is_none();
+    let online = all.iter().filter(is_well).count();
+    // Those whose log failed are among them.
     let offline = broker.registry.offline().len();
-    let (disk, free) = broker.registry.disk_bytes().unwrap_or((-1, -1));
+    let (disk, free) = broker.registry.disk_bytes().unwrap_or_default();
     let number = |n: usize| i32::try_from(n).unwrap_or(i32::MAX);
     let ms = i64::try_from(broker.metrics.uptime().as_millis()).unwrap_or(i64::MAX);
     #[expect(
@@ -51,8 +54,8 @@ fn state(broker: &Broker) -> pb::NodeState {
         cpu_time: Some(moments::duration(cpu_ms)),
         disk_bytes: disk,
         disk_free_bytes: free,
-        log_bytes: moments::counted(online.iter().map(|p| p.log().size_bytes()).sum()),
-        online_partitions: number(online.len()),
+        log_bytes: moments::counted(all.iter().map(|p| p.log().size_bytes()).sum()),
+        online_partitions: number(online),
         offline_partitions: number(offline),
     }
 }
@@ -88,12 +91,15 @@ impl ClusterService for Service {
         &self,
         _: Request<pb::ListNodesRequest>,
     ) -> Result<Response<pb::ListNodesResponse>, Status> {
-        let image = self.broker.metadata.image();
-        let nodes = image.brokers.iter();
-        let nodes = nodes.map(|(id, node)| self.told(*id, node, image.controller));
-        Ok(Response::new(pb::ListNodesResponse {
-            nodes: nodes.collect(),
-        }))
+        let service = self.clone();
+        let tell = move || {
+            let image = service.broker.metadata.image();
+            let nodes = image.brokers.iter();
+            let nodes = nodes.map(|(id, node)| service.told(*id, node, image.controller));
+            nodes.collect()
+        };
+        let nodes = places::blocking(tell).await?;
+        Ok(Response::new(pb::ListNodesResponse { nodes }))
     }
 
     async fn get_node(
@@ -101,15 +107,17 @@ impl ClusterService for Service {
         request: Request<pb::GetNodeRequest>,
     ) -> Result<Response<pb::GetNodeResponse>, Status> {
         let id = request.into_inner().node_id.unwrap_or(self.broker.node_id);
-        let image = self.broker.metadata.image();
-        let node = image.brokers.get(&id).ok_or_else(|| {
-            status(
-                Code::NotFound,
-                "NODE_NOT_FOUND",
-                format!("there is no node {id}"),
-            )
-        })?;
-        let node = Some(self.told(id, node, image.controller));
+        let service = self.clone();
+        let tell = move || {
+            let image = service.broker.metadata.image();
+            let node = image.brokers.get(&id);
+            node.map(|node| service.told(id, node, image.controller))
+        };
+        let node = places::blocking(tell).await?;
+        if node.is_none() {
+            let why = format!("there is no node {id}");
+            return Err(status(Code::NotFound, "NODE_NOT_FOUND", why));
+        }
         Ok(Response::new(pb::GetNodeResponse { node }))
     }
 

@@ -5,16 +5,13 @@ use std::{
     sync::Arc,
 };
 
-use kafka_compat::protocol::{
-    messages::{
-        ConsumerGroupDescribeRequest, DeleteGroupsRequest, DescribeGroupsRequest, GroupId,
-        ListOffsetsRequest, OffsetCommitRequest, TopicName,
-        consumer_group_describe_response::{self as new},
-        describe_groups_response::{self as classic},
-        list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic},
-        offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic},
-    },
-    protocol::StrBytes,
+use kafka_compat::protocol::messages::{
+    ConsumerGroupDescribeRequest, DeleteGroupsRequest, DescribeGroupsRequest, GroupId,
+    ListOffsetsRequest, OffsetCommitRequest, TopicName,
+    consumer_group_describe_response::{self as new},
+    describe_groups_response::{self as classic},
+    list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic},
+    offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic},
 };
 use prost::Message;
 use proto::admin::v1::{
@@ -24,13 +21,14 @@ use tonic::{Code, Request, Response, Status};
 
 use super::{
     errors::{invalid, status},
-    kafka, moments,
+    kafka::{self, only, text},
+    moments,
     once::OnceEach,
     pages, places,
 };
 use crate::{
     api::{self, Broker, error_code::Kafka},
-    group::{Listed, read_assignment},
+    group::{self, Committed, Listed, read_assignment},
 };
 
 /// The last versions of the requests that are asked, or the last that name topics.
@@ -40,6 +38,8 @@ const LIST_OFFSETS: i16 = 10;
 /// Kafka's name of KIP-848's groups, and of the state in which nobody is in one.
 const CONSUMER: &str = "consumer";
 const EMPTY: &str = "Empty";
+/// A longer id does not fit a record of `__consumer_offsets`.
+const GROUP_ID_MAX: usize = 32_767;
 /// Nobody's generation: of a commit by no member.
 const NO_GENERATION: i32 = -1;
 
@@ -88,7 +88,17 @@ impl Service {
         found.ok_or_else(|| kafka::refused(Kafka::GroupIdNotFound, None))
     }
 
-    fn committed(&self, id: &str) -> Result<BTreeMap<Place, crate::group::Committed>, Status> {
+    /// What a group committed; nothing where no group ever did.
+    fn committed(&self, id: &str) -> Result<BTreeMap<Place, Committed>, Status> {
+        if !self
+            .broker
+            .metadata
+            .image()
+            .topics
+            .contains_key(group::TOPIC)
+        {
+            return Ok(BTreeMap::new());
+        }
         let all = self.broker.groups.all_committed(id);
         let all = all.map_err(|e| kafka::refused(e, None))?.into_iter();
         let places = all.flat_map(|(topic, partitions)| {
@@ -152,7 +162,7 @@ impl Service {
     fn places(
         &self,
         request: &pb::ResetGroupOffsetsRequest,
-        committed: &BTreeMap<Place, crate::group::Committed>,
+        committed: &BTreeMap<Place, Committed>,
     ) -> Result<BTreeSet<Place>, Status> {
         if !request.partitions.is_empty() && request.topics.len() != 1 {
             return Err(invalid(
@@ -214,11 +224,16 @@ impl Service {
     }
 
     async fn reset(
-        &self,
-        request: &pb::ResetGroupOffsetsRequest,
+        self,
+        request: pb::ResetGroupOffsetsRequest,
     ) -> Result<pb::ResetGroupOffsetsResponse, Status> {
-        if request.group_id.is_empty() {
-            return Err(invalid("group_id", "it is missing"));
+        if !(1..=GROUP_ID_MAX).contains(&request.group_id.len()) {
+            let why = format!("it does not have 1 to {GROUP_ID_MAX} bytes");
+            return Err(invalid("group_id", why));
+        }
+        if !request.dry_run {
+            let ready = api::internal_topics::ensure_offsets(&self.broker).await;
+            ready.map_err(|error| kafka::refused(error, None))?;
         }
         let target = request.target.as_ref();
         let target = target.ok_or_else(|| invalid("target", "it is missing"))?;
@@ -230,7 +245,7 @@ impl Service {
             return Err(kafka::refused(Kafka::NonEmptyGroup, None));
         }
         let committed = self.committed(&request.group_id)?;
-        let places = self.places(request, &committed)?;
+        let places = self.places(&request, &committed)?;
         let at_time = match target {
             Target::Time(at) => self.at_time(&places, moments::ms_of("time", at)?).await?,
             _ => BTreeMap::new(),
@@ -296,8 +311,8 @@ impl Service {
     }
 
     async fn delete(
-        &self,
-        request: &pb::DeleteGroupRequest,
+        self,
+        request: pb::DeleteGroupRequest,
     ) -> Result<pb::DeleteGroupResponse, Status> {
         let group = self.find(&request.group_id)?;
         if request.validate_only {
@@ -313,16 +328,6 @@ impl Service {
         kafka::done(only(answer.results)?.error_code, None)?;
         Ok(pb::DeleteGroupResponse {})
     }
-}
-
-fn text(text: &str) -> StrBytes {
-    StrBytes::from_string(text.to_owned())
-}
-
-/// One was asked for.
-fn only<T>(answers: Vec<T>) -> Result<T, Status> {
-    let only = answers.into_iter().next();
-    only.ok_or_else(|| Status::internal("there is no answer"))
 }
 
 fn summary(group: &Listed) -> pb::GroupSummary {
@@ -426,7 +431,7 @@ impl GroupService for Service {
         request: Request<pb::ResetGroupOffsetsRequest>,
     ) -> Result<Response<pb::ResetGroupOffsetsResponse>, Status> {
         let request = request.into_inner();
-        let (id, reset) = (&request.request_id, self.reset(&request));
+        let (id, reset) = (&request.request_id, self.clone().reset(request.clone()));
         self.reset
             .answer(id, &request, reset)
             .await
@@ -438,7 +443,7 @@ impl GroupService for Service {
         request: Request<pb::DeleteGroupRequest>,
     ) -> Result<Response<pb::DeleteGroupResponse>, Status> {
         let request = request.into_inner();
-        let (id, gone) = (&request.request_id, self.delete(&request));
+        let (id, gone) = (&request.request_id, self.clone().delete(request.clone()));
         self.deleted
             .answer(id, &request, gone)
             .await

@@ -6,6 +6,17 @@ use tonic::{Code, Status};
 use super::errors::{again_soon, status};
 use crate::api::error_code::Kafka;
 
+/// As Kafka's messages have it.
+pub(super) fn text(text: &str) -> StrBytes {
+    StrBytes::from_string(text.to_owned())
+}
+
+/// One was asked for.
+pub(super) fn only<T>(answers: Vec<T>) -> Result<T, Status> {
+    let only = answers.into_iter().next();
+    only.ok_or_else(|| Status::internal("there is no answer"))
+}
+
 /// An error if the code is one.
 pub(super) fn done(code: i16, message: Option<&StrBytes>) -> Result<(), Status> {
     match Kafka::try_from_code(code) {
@@ -19,7 +30,8 @@ pub(super) fn refused(error: Kafka, message: Option<&str>) -> Status {
     let message = message.map_or_else(|| said(error), str::to_owned);
     let reason = name(error);
     match code(error) {
-        Code::Unavailable => again_soon(&reason, message),
+        // What a disk refused is not different in a second.
+        Code::Unavailable if error != Kafka::KafkaStorageError => again_soon(&reason, message),
         code => status(code, &reason, message),
     }
 }
@@ -47,6 +59,7 @@ fn code(error: Kafka) -> Code {
         | Kafka::InvalidRequest
         | Kafka::InvalidGroupId
         | Kafka::OffsetMetadataTooLarge => Code::InvalidArgument,
+        Kafka::CorruptMessage => Code::DataLoss,
         Kafka::RequestTimedOut
         | Kafka::KafkaStorageError
         | Kafka::NotLeaderOrFollower
@@ -77,7 +90,16 @@ fn said(error: Kafka) -> String {
         }
         Kafka::GroupIdNotFound => "there is no such group".into(),
         Kafka::UnknownTopicOrPartition => "there is no such topic or partition".into(),
-        other => other.to_string(),
+        Kafka::PolicyViolation => "the topic's cleanup.policy does not delete".into(),
+        Kafka::InvalidTopicException => "the node keeps its own state in it".into(),
+        Kafka::TopicDeletionDisabled => "delete.topic.enable is false".into(),
+        Kafka::CoordinatorNotAvailable | Kafka::CoordinatorLoadInProgress => {
+            "the coordinator is being made or loaded: try again".into()
+        }
+        Kafka::OffsetOutOfRange => "it is behind what is committed".into(),
+        Kafka::CorruptMessage => "the log is damaged there".into(),
+        Kafka::KafkaStorageError => "the partition is offline, or its disk refused".into(),
+        other => name(other),
     }
 }
 

@@ -89,6 +89,7 @@ impl MaintenanceService for Service {
             previous_value: shown(change.before),
             value: shown(change.after),
             needs_restart: change.needs_restart,
+            overridden: change.overridden,
         });
         let file = self.broker.config.sources().file.as_ref();
         Ok(Response::new(pb::ReloadConfigResponse {

@@ -73,15 +73,41 @@ where
         let method = path.rsplit_once('.').map_or("", |(_, method)| method);
         let method = self.measure.methods.get(method);
         let method = method.map_or(UNKNOWN, String::as_str).to_owned();
-        let metrics = self.measure.metrics.clone();
+        let mut call = Call {
+            metrics: self.measure.metrics.clone(),
+            method,
+            started,
+            code: Code::Cancelled,
+        };
         let answer = self.inner.call(request);
         Box::pin(async move {
             let answer = answer.await?;
             // An error is in the head; what goes well says so behind its answer.
             let status = Status::from_header_map(answer.headers());
-            let code = status.map_or(Code::Ok, |status| status.code());
-            metrics.done(&method, &format!("{code:?}"), started.elapsed());
+            call.answered(status.map_or(Code::Ok, |status| status.code()));
             Ok(answer)
         })
+    }
+}
+
+/// A call under way: told of when it is answered, and when nobody waits for it any more.
+struct Call {
+    metrics: RpcMetrics,
+    method: String,
+    started: Instant,
+    code: Code,
+}
+
+impl Call {
+    fn answered(&mut self, code: Code) {
+        self.code = code;
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        let code = format!("{:?}", self.code);
+        self.metrics
+            .done(&self.method, &code, self.started.elapsed());
     }
 }

@@ -3,17 +3,22 @@
 use std::{
     fmt,
     hash::{DefaultHasher, Hasher},
+    sync::Arc,
 };
 
+use parking_lot::Mutex;
 use prost::Message;
-use tokio::sync::Mutex;
+use tokio::sync::OnceCell;
 use tonic::Status;
 
-use super::{errors::invalid, names::checked_request_id};
+use super::{
+    errors::{again_soon, invalid},
+    names::checked_request_id,
+};
 use crate::requests::Requests;
 
 /// Remembers the answers of a method to the last requests.
-pub(super) struct OnceEach<A>(Mutex<Requests<A>>);
+pub(super) struct OnceEach<A>(Mutex<Requests<Arc<OnceCell<A>>>>);
 
 impl<A> Default for OnceEach<A> {
     fn default() -> Self {
@@ -27,31 +32,38 @@ impl<A> fmt::Debug for OnceEach<A> {
     }
 }
 
-impl<A: Clone> OnceEach<A> {
-    /// What the request was answered before, or is now. Only success is remembered: what failed may be tried again. Requests with
-    /// ids wait for each other.
+impl<A: Clone + Send + Sync + 'static> OnceEach<A> {
+    /// What the request was answered before, or is now. Only success is remembered: what failed may be tried again. It is done to its
+    /// end whether the client waits for the answer or not; the same request waits for it meanwhile.
     pub(super) async fn answer(
         &self,
         request_id: &str,
         request: &impl Message,
-        act: impl Future<Output = Result<A, Status>>,
+        act: impl Future<Output = Result<A, Status>> + Send + 'static,
     ) -> Result<A, Status> {
         let id = checked_request_id(request_id)?;
-        if id.is_empty() {
-            return act.await;
-        }
+        let cell = if id.is_empty() {
+            Arc::default()
+        } else {
+            self.cell(id, request)?
+        };
+        let task = async move { cell.get_or_try_init(|| act).await.cloned() };
+        let done = tokio::spawn(task).await;
+        done.map_err(|_stopping| again_soon("PARTITION_OFFLINE", "the node stops"))?
+    }
+
+    fn cell(&self, id: &[u8], request: &impl Message) -> Result<Arc<OnceCell<A>>, Status> {
         let mut hasher = DefaultHasher::new();
         hasher.write(&request.encode_to_vec());
         let fingerprint = hasher.finish();
-        let mut requests = self.0.lock().await;
+        let mut requests = self.0.lock();
         let known = requests.find(id, fingerprint);
         let known = known.map_err(|_reused| invalid("request_id", "another request had it"))?;
-        if let Some(known) = known {
-            return Ok(known);
-        }
-        let answer = act.await?;
-        requests.remember(id, fingerprint, 1, &answer);
-        Ok(answer)
+        Ok(known.unwrap_or_else(|| {
+            let cell = Arc::default();
+            requests.remember(id, fingerprint, 1, &cell);
+            cell
+        }))
     }
 }
 
@@ -80,6 +92,29 @@ mod tests {
         assert_eq!(without.await.unwrap(), 4);
     }
 
+    /// A client that goes away in the middle is answered when it asks again.
+    #[tokio::test]
+    async fn what_was_begun_is_done_to_its_end() {
+        let once = OnceEach::default();
+        let request = DeleteGroupRequest::default();
+        let (begun, begins) = tokio::sync::oneshot::channel();
+        let (go_on, goes_on) = tokio::sync::oneshot::channel::<()>();
+        let slow = async move {
+            let _ = begun.send(());
+            let _ = goes_on.await;
+            Ok(1)
+        };
+        let mut left = Box::pin(once.answer("a", &request, slow));
+        tokio::select! {
+            _ = &mut left => unreachable!("it waits"),
+            _ = begins => {}
+        }
+        drop(left);
+        let _ = go_on.send(());
+        let again = once.answer("a", &request, async { Ok(2) });
+        assert_eq!(again.await.unwrap(), 1);
+    }
+
     /// A map has its entries in one order, however they were written.
     #[tokio::test]
     async fn a_request_with_a_map_is_the_same_again() {
@@ -92,7 +127,7 @@ mod tests {
                 settings: settings.collect(),
                 ..CreateTopicRequest::default()
             };
-            let answer = once.answer("a", &request, async { Ok(turn) }).await;
+            let answer = once.answer("a", &request, async move { Ok(turn) }).await;
             assert_eq!(answer.unwrap(), 0);
         }
     }

@@ -210,11 +210,14 @@ impl Appended {
 
     /// What of a span was appended then.
     fn within(&self, span: Option<Span>, partition: &Partition) -> Result<Span, Status> {
+        // What comes from now on is appended later than a time that has passed.
+        let log_end = self.to_ms.map(|_| partition.offsets().log_end);
         let found = partition.log().appended_between(self.from_ms, self.to_ms);
         let (start, end) = found.map_err(|error| {
             let index = partition.key.index;
             of_replay(&ReplayError::Read(index, ReadError::Io(error)))
         })?;
+        let end = end.or(log_end);
         let Some(span) = span else {
             return Ok(Span { start, end });
         };

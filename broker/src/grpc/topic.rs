@@ -2,18 +2,15 @@
 
 use std::sync::Arc;
 
-use kafka_compat::protocol::{
-    messages::{
-        CreatePartitionsRequest, CreateTopicsRequest, DeleteRecordsRequest, DeleteTopicsRequest,
-        IncrementalAlterConfigsRequest, ListOffsetsRequest, TopicName,
-        create_partitions_request::CreatePartitionsTopic,
-        create_topics_request::{CreatableTopic, CreatableTopicConfig},
-        delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic},
-        delete_topics_request::DeleteTopicState,
-        incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig},
-        list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic},
-    },
-    protocol::StrBytes,
+use kafka_compat::protocol::messages::{
+    CreatePartitionsRequest, CreateTopicsRequest, DeleteRecordsRequest, DeleteTopicsRequest,
+    IncrementalAlterConfigsRequest, ListOffsetsRequest, TopicName,
+    create_partitions_request::CreatePartitionsTopic,
+    create_topics_request::{CreatableTopic, CreatableTopicConfig},
+    delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic},
+    delete_topics_request::DeleteTopicState,
+    incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig},
+    list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic},
 };
 use prost::Message;
 use proto::admin::v1::{self as pb, topic_service_server::TopicService};
@@ -22,12 +19,13 @@ use tonic::{Code, Request, Response, Status};
 
 use super::{
     errors::{invalid, status},
-    kafka, moments,
+    kafka::{self, only, text},
+    moments,
     once::OnceEach,
     pages, places, settings,
 };
 use crate::{
-    api::{self, Broker},
+    api::{self, Broker, error_code::Kafka},
     metadata::Topic,
     partition::{PartitionKey, Slot},
     topic_config,
@@ -70,31 +68,32 @@ impl Service {
 
     /// With all its settings.
     fn told(&self, topic: &Topic) -> pb::Topic {
-        let config = self.broker.config.get();
-        let all = topic_config::describe(&topic.configs, &config).into_iter();
-        pb::Topic {
-            settings: all.map(settings::of_topic).collect(),
-            ..self.listed(topic)
-        }
+        self.with(topic, |_| true)
     }
 
     /// With those that are its own.
     fn listed(&self, topic: &Topic) -> pb::Topic {
+        self.with(topic, |name| topic.configs.contains_key(name))
+    }
+
+    fn with(&self, topic: &Topic, is_told: impl Fn(&str) -> bool) -> pb::Topic {
         let config = self.broker.config.get();
         let all = topic_config::describe(&topic.configs, &config).into_iter();
-        let own = all.filter(|entry| topic.configs.contains_key(&entry.name));
+        let all = all.filter(|entry| is_told(&entry.name));
         let mut told = pb::Topic {
             name: topic.name.clone(),
             topic_id: topic.id.to_string(),
             partition_count: count(topic),
             replication_factor: factor(topic),
             internal: topic.internal,
-            settings: own.map(settings::of_topic).collect(),
+            settings: all.map(settings::of_topic).collect(),
             ..pb::Topic::default()
         };
         for index in 0..count(topic) {
             match self.slot(topic, index) {
                 Some(Slot::Online(partition)) => {
+                    told.unavailable_partitions +=
+                        i32::from(partition.log().is_poisoned().is_some());
                     told.bytes += moments::counted(partition.log().size_bytes());
                     told.held += moments::counted(partition.pending_size().records);
                 }
@@ -153,12 +152,19 @@ impl Service {
     }
 
     async fn create(
-        &self,
-        request: &pb::CreateTopicRequest,
+        self,
+        request: pb::CreateTopicRequest,
     ) -> Result<pb::CreateTopicResponse, Status> {
-        let factor = request.replication_factor.unwrap_or(-1);
-        let factor = i16::try_from(factor)
-            .map_err(|_| invalid("replication_factor", "it is more than 32767"))?;
+        let factor = match request.replication_factor {
+            None => -1,
+            Some(factor) => i16::try_from(factor)
+                .ok()
+                .filter(|factor| *factor >= 0)
+                .ok_or_else(|| invalid("replication_factor", "it is not in 0 to 32767"))?,
+        };
+        if request.partition_count.is_some_and(|count| count < 0) {
+            return Err(invalid("partition_count", "it is negative"));
+        }
         let settings = request.settings.iter().map(|(name, value)| {
             CreatableTopicConfig::default()
                 .with_name(text(name))
@@ -189,17 +195,26 @@ impl Service {
     }
 
     async fn delete(
-        &self,
-        request: &pb::DeleteTopicRequest,
+        self,
+        request: pb::DeleteTopicRequest,
     ) -> Result<pb::DeleteTopicResponse, Status> {
         let topic = self.find(&request.topic)?;
         let id = request.topic_id.as_str();
-        if !id.is_empty() && id.parse::<TopicId>() != Ok(topic.id) {
+        let wanted = if id.is_empty() {
+            topic.id
+        } else {
+            let wanted = id.parse::<TopicId>();
+            wanted.map_err(|_| invalid("topic_id", "it is no UUID"))?
+        };
+        if wanted != topic.id {
             let why = format!("topic '{}' has the id {}, not {id}", topic.name, topic.id);
             return Err(status(Code::Aborted, "TOPIC_ID_DIFFERS", why));
         }
         if topic.internal {
             return Err(invalid("topic", "the node keeps its own state in it"));
+        }
+        if !self.broker.config.get().delete_topic_enable {
+            return Err(kafka::refused(Kafka::TopicDeletionDisabled, None));
         }
         let told = self.told(&topic);
         if !request.validate_only {
@@ -224,16 +239,6 @@ fn factor(topic: &Topic) -> i32 {
     first.map_or(0, |p| i32::try_from(p.replicas.len()).unwrap_or(i32::MAX))
 }
 
-fn text(text: &str) -> StrBytes {
-    StrBytes::from_string(text.to_owned())
-}
-
-/// One was asked for.
-fn only<T>(answers: Vec<T>) -> Result<T, Status> {
-    let only = answers.into_iter().next();
-    only.ok_or_else(|| Status::internal("there is no answer"))
-}
-
 #[tonic::async_trait]
 impl TopicService for Service {
     async fn create_topic(
@@ -241,7 +246,7 @@ impl TopicService for Service {
         request: Request<pb::CreateTopicRequest>,
     ) -> Result<Response<pb::CreateTopicResponse>, Status> {
         let request = request.into_inner();
-        let (id, made) = (&request.request_id, self.create(&request));
+        let (id, made) = (&request.request_id, self.clone().create(request.clone()));
         self.created
             .answer(id, &request, made)
             .await
@@ -336,7 +341,7 @@ impl TopicService for Service {
         request: Request<pb::DeleteTopicRequest>,
     ) -> Result<Response<pb::DeleteTopicResponse>, Status> {
         let request = request.into_inner();
-        let (id, gone) = (&request.request_id, self.delete(&request));
+        let (id, gone) = (&request.request_id, self.clone().delete(request.clone()));
         self.deleted
             .answer(id, &request, gone)
             .await
@@ -422,7 +427,9 @@ impl TopicService for Service {
         request: Request<pb::TruncatePartitionRequest>,
     ) -> Result<Response<pb::TruncatePartitionResponse>, Status> {
         let request = request.into_inner();
-        let partition = places::partition(&self.broker, &request.topic, request.partition)?;
+        let checked =
+            api::delete_records::deletable(&self.broker, &request.topic, request.partition);
+        let partition = checked.map_err(|error| kafka::refused(error, None))?;
         let offsets = partition.offsets();
         let (before, end) = (offsets.log_start.0, offsets.visible_end.0);
         let first = request.before_offset.unwrap_or(end);

@@ -247,6 +247,9 @@ impl Replay {
         now: TimestampMs,
     ) -> Result<(Vec<Replayed>, Stop), ReplayError> {
         self.cursors.iter_mut().for_each(Cursor::look_again);
+        if let Some(future) = &mut self.future {
+            future.look_again();
+        }
         let mut taken = Vec::new();
         let (mut bytes, mut budget) = (0, BUDGET_BYTES);
         loop {

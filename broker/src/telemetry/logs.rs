@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
-use tokio::time::Instant;
+use tokio::{task::AbortHandle, time::Instant};
 use tracing_subscriber::{
     EnvFilter, Registry, layer::SubscriberExt, reload, util::SubscriberInitExt,
 };
@@ -31,6 +31,8 @@ pub struct Loggers(Arc<Inner>);
 struct Inner {
     levels: Mutex<BTreeMap<&'static str, Level>>,
     filter: reload::Handle<EnvFilter, Registry>,
+    /// Waits for the first level that goes back.
+    expiring: Mutex<Option<AbortHandle>>,
     recent: RecentLines,
 }
 
@@ -55,9 +57,11 @@ impl Loggers {
     /// The logger of everything that has none of its own.
     pub const ROOT: &str = "root";
 
-    /// Starts log lines on standard error; `RUST_LOG` filters until a level is changed.
+    /// Starts log lines on standard error, from the levels on that `RUST_LOG` says. Of parts that are none of ours, it is asked as
+    /// long as no level was changed.
     pub fn start(json: bool) -> Self {
-        let levels = defaults();
+        let said = std::env::var(EnvFilter::DEFAULT_ENV).unwrap_or_default();
+        let levels = said_by(&said);
         let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| filter(&levels));
         let (filter, handle) = reload::Layer::new(filter);
         let recent = RecentLines::default();
@@ -71,6 +75,7 @@ impl Loggers {
         Self(Arc::new(Inner {
             levels: Mutex::new(levels),
             filter: handle,
+            expiring: Mutex::default(),
             recent,
         }))
     }
@@ -116,12 +121,32 @@ impl Loggers {
             }
             self.filter(&levels)?;
         }
-        let loggers = self.clone();
-        tokio::spawn(async move {
-            tokio::time::sleep_until(at).await;
-            loggers.expire();
-        });
+        self.wait_for_expiry();
         Ok(())
+    }
+
+    /// One task waits, for the first of all.
+    fn wait_for_expiry(&self) {
+        let first = {
+            let levels = self.0.levels.lock();
+            let ends = levels.values().filter_map(|level| level.until.as_ref());
+            ends.map(|(at, _)| *at).min()
+        };
+        let loggers = self.clone();
+        let task = first.map(|at| {
+            tokio::spawn(async move {
+                tokio::time::sleep_until(at).await;
+                loggers.expire();
+                loggers.wait_for_expiry();
+            })
+        });
+        let before = std::mem::replace(
+            &mut *self.0.expiring.lock(),
+            task.map(|task| task.abort_handle()),
+        );
+        if let Some(before) = before {
+            before.abort();
+        }
     }
 
     /// Levels whose time is over go back.
@@ -165,6 +190,28 @@ fn change(levels: &mut BTreeMap<&'static str, Level>, name: &str, level: Option<
     }
 }
 
+/// The levels that `RUST_LOG` says, as far as they are those of our parts.
+fn said_by(text: &str) -> BTreeMap<&'static str, Level> {
+    let mut levels = defaults();
+    for directive in text.split(',').map(str::trim) {
+        let (part, level) = directive
+            .split_once('=')
+            .unwrap_or((Loggers::ROOT, directive));
+        let level = level.to_ascii_uppercase();
+        if !LEVELS.contains(&level.as_str()) {
+            continue;
+        }
+        if part == Loggers::ROOT {
+            // Whoever is not named has it.
+            let all = levels.values_mut();
+            all.for_each(|known| known.name.clone_from(&level));
+        } else if let Some(known) = levels.get_mut(part) {
+            known.name = level;
+        }
+    }
+    levels
+}
+
 fn defaults() -> BTreeMap<&'static str, Level> {
     let levels = LOGGERS.iter();
     levels
@@ -188,6 +235,17 @@ fn filter(levels: &BTreeMap<&'static str, Level>) -> EnvFilter {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn levels_are_those_that_the_environment_says() {
+        let levels = said_by("warn, storage=trace,hyper=debug,broker=loud");
+        let told: Vec<_> = levels.iter().map(|(n, l)| (*n, l.name.as_str())).collect();
+        assert!(told.contains(&("root", "WARN")) && told.contains(&("storage", "TRACE")));
+        assert!(told.contains(&("broker", "WARN")), "{told:?}");
+        let none = said_by("");
+        assert_eq!(none.get("openraft").unwrap().name, "WARN");
+        assert_eq!(none.get("broker").unwrap().name, "INFO");
+    }
 
     #[test]
     fn levels_become_a_filter() {

@@ -9,8 +9,9 @@
 //! 20  reserved  u32   0
 //! ```
 //! A mark is written with the first append of a second. It is not synced and no append waits for it or fails with it: where marks are
-//! lost or damaged, a range begins earlier and ends later, never the other way. Segments tell when they were made, too. Where the
-//! wall clock was set back, times stand still until it has caught up.
+//! lost or damaged, a range begins earlier and ends later, never the other way. When there are many, every second one of the older
+//! half is left out: of what is old, times are known to some seconds. Segments tell when they were made, too. Where the wall clock was
+//! set back, times stand still until it has caught up.
 
 use std::{
     io::{self, IoSlice},
@@ -20,7 +21,6 @@ use std::{
 
 use super::log::Log;
 use crate::{
-    checkpoint,
     disk::{Disk, DiskFile, OpenMode},
     units::{Offset, TopicId},
 };
@@ -29,8 +29,8 @@ const MARK: usize = 24;
 const MARK_LEN: u64 = MARK as u64;
 /// One a second at most.
 const EVERY_MS: i64 = 1_000;
-/// Marks of removed records that make it worth to write the file anew.
-const DEAD_MIN: u64 = 4_096;
+/// Marks at most: 1.5 MB.
+pub(super) const MARKS_MAX: u64 = 1 << 16;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Mark {
@@ -125,7 +125,7 @@ impl AppendTimes {
     }
 
     /// Something was appended at that offset, and that time.
-    pub(super) fn saw(&mut self, log: &Log, offset: Offset, now_ms: i64) {
+    pub(super) fn saw(&mut self, log: &Log, offset: Offset, now_ms: i64, log_start: Offset) {
         let is_due = self.last_ms.is_none_or(|last| now_ms - last >= EVERY_MS);
         if !is_due || self.is_broken {
             return;
@@ -138,40 +138,46 @@ impl AppendTimes {
                 let bytes = mark.encode(log.topic_id);
                 file.write_all_at(&mut [IoSlice::new(&bytes)], self.count * MARK_LEN)
             });
-        match written {
-            Ok(()) => {
-                self.count += 1;
-                self.last_ms = Some(now_ms);
+        let written = written.and_then(|()| {
+            self.count += 1;
+            self.last_ms = Some(now_ms);
+            if self.count < MARKS_MAX {
+                return Ok(());
             }
-            Err(error) => {
-                tracing::info!(log = %log.dir.display(), %error, "the time of an append is not kept");
-                self.is_broken = true;
-            }
+            self.thin(log, log_start)
+        });
+        if let Err(error) = written {
+            tracing::info!(log = %log.dir.display(), %error, "the time of an append is not kept");
+            self.is_broken = true;
         }
     }
 
-    /// Forgets most of what is known of offsets before that one.
-    pub(super) fn trim(&mut self, log: &Log, log_start: Offset) -> io::Result<()> {
-        if self.is_broken || self.count < DEAD_MIN {
-            return Ok(());
-        }
-        let file = log.disk.open(&path(&log.dir), OpenMode::Read)?;
-        let marks = Marks {
-            file: &*file,
-            count: self.count,
-            topic: log.topic_id,
-        };
+    /// Leaves out what is known of removed records, and every second mark of the older half of the rest. Not synced: what a power loss
+    /// makes of it is found damaged, or older.
+    fn thin(&mut self, log: &Log, log_start: Offset) -> io::Result<()> {
+        let path = path(&log.dir);
+        let file = log.disk.open(&path, OpenMode::Read)?;
+        let len = usize::try_from(self.count * MARK_LEN).map_err(io::Error::other)?;
+        let bytes = file.read_vec(len, 0)?;
+        let offset_of = |mark: &[u8]| mark.first_chunk().map(|bytes| i64::from_be_bytes(*bytes));
+        let marks: Vec<&[u8]> = bytes.chunks_exact(MARK).collect();
+        let is_removed = |mark: &&&[u8]| offset_of(mark).is_some_and(|at| at <= log_start.0);
         // The last one at or before the start stays: it tells of what is there.
-        let behind = marks.first(|mark| mark.offset > log_start)?;
-        let dead = behind.unwrap_or(0).saturating_sub(1);
-        if dead < DEAD_MIN || dead < self.count / 2 {
-            return Ok(());
-        }
-        let left = usize::try_from((self.count - dead) * MARK_LEN).map_err(io::Error::other)?;
-        let mut bytes = vec![0; left];
-        file.read_exact_at(&mut bytes, dead * MARK_LEN)?;
-        checkpoint::replace(&*log.disk, &path(&log.dir), &bytes)?;
-        self.count -= dead;
+        let dead = marks
+            .iter()
+            .take_while(is_removed)
+            .count()
+            .saturating_sub(1);
+        let live = marks.get(dead..).unwrap_or_default();
+        let (older, newer) = live.split_at(live.len() / 2);
+        let kept = older.iter().step_by(2).chain(newer);
+        let kept: Vec<u8> = kept.flat_map(|mark| mark.iter().copied()).collect();
+        let beside = path.with_file_name("append-times.new");
+        let new = log.disk.open(&beside, OpenMode::Create)?;
+        new.set_len(0)?;
+        new.write_all_at(&mut [IoSlice::new(&kept)], 0)?;
+        log.disk.rename(&beside, &path)?;
+        self.count = kept.len() as u64 / MARK_LEN;
         Ok(())
     }
 }
@@ -216,7 +222,8 @@ impl Marks<'_> {
 
 impl Log {
     /// Offsets that have everything that was appended from `from_ms` on and before `to_ms`; where marks are whole, beside it at most
-    /// what the second of the last append before it had, and what came in the second after it. An end of `None` is the log's.
+    /// what the second of the last append before it had, and what came in the second after it (of what is old, some seconds). An end
+    /// of `None` is the log's.
     ///
     /// Blocks on the disk.
     ///
@@ -227,12 +234,18 @@ impl Log {
         from_ms: Option<i64>,
         to_ms: Option<i64>,
     ) -> io::Result<(Offset, Option<Offset>)> {
-        let count = self.writer.lock().append_times.count;
         let log_start = self.offsets().log_start;
-        if count == 0 {
+        let path = path(&self.dir);
+        let file = if self.disk.exists(&path) {
+            Some(self.disk.open(&path, OpenMode::Read)?)
+        } else {
+            None
+        };
+        // As the file that was opened has it: the writer goes on, and may put another one in its place.
+        let count = file.as_ref().map_or(Ok(0), |file| file.len())? / MARK_LEN;
+        let Some(file) = file.filter(|_| count > 0) else {
             return Ok(self.segments_made_between(from_ms, to_ms, None));
-        }
-        let file = self.disk.open(&path(&self.dir), OpenMode::Read)?;
+        };
         let marks = Marks {
             file: &*file,
             count,
@@ -280,15 +293,5 @@ impl Log {
             start.map_or(log_start, |(first, _)| first.max(log_start)),
             end.map(|(first, _)| first),
         )
-    }
-
-    /// After records were removed.
-    pub(super) fn trim_append_times(&self, log_start: Offset) {
-        let mut writer = self.writer.lock();
-        let mut times = std::mem::take(&mut writer.append_times);
-        if let Err(error) = times.trim(self, log_start) {
-            tracing::info!(log = %self.dir.display(), %error, "times of removed appends are kept");
-        }
-        writer.append_times = times;
     }
 }

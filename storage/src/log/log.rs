@@ -282,7 +282,8 @@ impl Log {
             (_, None) => {}
         }
         writer.epochs.saw(epoch, base);
-        writer.append_times.saw(self, base, now_ms);
+        let log_start = writer.log_start;
+        writer.append_times.saw(self, base, now_ms, log_start);
         writer.next_offset = base.plus(i64::from(first.last_offset_delta) + 1);
         writer.active_since_ms.get_or_insert(now_ms);
         let mark = Committed {

@@ -207,7 +207,6 @@ impl Log {
         self.write_start(start, first)?;
         self.start_at(start);
         self.remove(gone, rules.file_delete_delay_ms, now_ms)?;
-        self.trim_append_times(start);
         Ok(retained)
     }
 

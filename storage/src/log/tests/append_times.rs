@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::{disk::OpenMode, log::RetentionRules};
+use crate::log::append_times::MARKS_MAX;
 
 fn append_at(log: &Log, value: &str, now_ms: i64) -> i64 {
     match log.append(plain(0, &[value]), EPOCH, now_ms).unwrap() {
@@ -138,50 +138,55 @@ fn times_stand_still_while_the_clock_is_behind() {
     assert_eq!(between(13_501, 20_000), (4, None));
 }
 
-/// Marks of what was removed go when there are many, and those that are left still tell.
+/// However much is appended, there are so many marks at most: those of removed records go, old ones become fewer, and what they tell
+/// still holds, also after a kill.
 #[test]
-fn marks_of_removed_records_are_forgotten() {
+fn marks_are_bounded_and_still_tell() {
     let disk = empty_disk();
-    let log = try_open(&disk, config()).unwrap().0;
-    for i in 0..10_000 {
+    let config = LogConfig {
+        segment_bytes: 1 << 20,
+        ..config()
+    };
+    let log = try_open(&disk, config).unwrap().0;
+    let count = i64::try_from(MARKS_MAX).unwrap() + 1_000;
+    for i in 0..count {
         append_at(&log, "x", NOW_MS + i * 1_000);
     }
-    assert_eq!(disk.bytes(&file()).unwrap().len(), 10_000 * 24);
-    log.delete_records(Offset(9_000)).unwrap();
-    let rules = RetentionRules {
-        retention_ms: None,
-        retention_bytes: None,
-        file_delete_delay_ms: 0,
+    let marks = || disk.bytes(&file()).unwrap().len() as u64 / 24;
+    assert!((MARKS_MAX / 2..MARKS_MAX).contains(&marks()), "{}", marks());
+    let of = |log: &Log, from: i64, to: i64| {
+        let at = |i: i64| Some(NOW_MS + i * 1_000);
+        let (start, end) = log.appended_between(at(from), at(to)).unwrap();
+        (start.0, end.map_or(count, |end| end.0))
     };
-    let gone = log.retain(&rules, NOW_MS, &|| Ok(None)).unwrap();
-    assert!(gone.segments > 100, "{gone:?}");
-    let left = disk.bytes(&file()).unwrap().len() / 24;
-    assert!((1_000..1_100).contains(&left), "{left}");
-    append_at(&log, "y", NOW_MS + 20_000_000);
+    let check = |log: &Log| {
+        for (from, slack) in [(10, 2), (20_001, 2), (count - 500, 1)] {
+            let (start, end) = of(log, from, from + 100);
+            assert!((from - slack..=from).contains(&start), "{start} for {from}");
+            let wanted = from + 100;
+            assert!(
+                (wanted..wanted + slack).contains(&end),
+                "{end} for {wanted}"
+            );
+        }
+    };
+    check(&log);
     log.abandon();
-    let log = try_open(&disk.kill(), config()).unwrap().0;
-    let at = |i: i64| Some(NOW_MS + i * 1_000);
-    let told = log.appended_between(at(9_500), at(9_600)).unwrap();
-    assert_eq!(told, (Offset(9_499), Some(Offset(9_600))));
-    assert_eq!(
-        log.appended_between(at(15_000), None).unwrap().0,
-        Offset(9_999)
-    );
+    let log = try_open(&disk.kill(), config).unwrap().0;
+    check(&log);
 }
 
-/// A disk that takes no mark keeps no append from succeeding.
+/// A disk that takes no mark keeps no append from succeeding, and no range from being whole.
 #[test]
 fn an_append_does_not_wait_for_its_mark() {
     let disk = empty_disk();
     let log = try_open(&disk, config()).unwrap().0;
     append_at(&log, "a", NOW_MS);
+    let gone = dir().join("index");
     disk.lose(&file()).unwrap();
-    drop(disk.open(&file(), OpenMode::Create).unwrap());
+    // A folder where the file was: it cannot be opened.
+    disk.create_dir_all(&gone.join("append-times")).unwrap();
     append_at(&log, "b", NOW_MS + 5_000);
-    assert_eq!(log.offsets().log_end, Offset(2));
-    // What is damaged is told as if nothing were known.
-    let all = log.appended_between(Some(NOW_MS + 1_000), Some(NOW_MS + 2_000));
-    let (start, end) = all.unwrap();
-    assert_eq!(start, Offset(0));
-    assert!(end.is_none_or(|end| end >= Offset(1)));
+    append_at(&log, "c", NOW_MS + 9_000);
+    assert_eq!(log.offsets().log_end, Offset(3));
 }

@@ -612,6 +612,9 @@ async fn what_is_cancelled_before_its_turn_does_not_come() {
     let before = node.broker.resident_bytes();
     let mut streams = Vec::new();
     for _ in 0..8 {
+        // What is not read of one stream takes the connection's window from the others.
+        let admin = format!("http://{}", node.broker.grpc);
+        node.client = ReplayServiceClient::connect(admin).await.unwrap();
         let mut stream = node.stream(request.clone()).await.unwrap();
         let first = timeout(PATIENCE, stream.message()).await.unwrap();
         assert_eq!(first.unwrap().unwrap().records.len(), 1);

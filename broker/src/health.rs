@@ -2,7 +2,11 @@
 
 use std::fmt;
 
-use crate::{api::Broker, metadata::JobState, partition::Partition};
+use crate::{
+    api::Broker,
+    metadata::JobState,
+    partition::{Offline, Partition},
+};
 
 /// Problems that are told at most.
 const TOLD_MAX: usize = 1_000;
@@ -99,8 +103,8 @@ pub fn unfit(broker: &Broker) -> Vec<Problem> {
         found.push(problem(Reason::NoLeader, "", "nobody decides on metadata"));
     }
     for offline in broker.registry.offline() {
-        let (subject, why) = offline.split_once(": ").unwrap_or((&offline, ""));
-        found.push(problem(Reason::PartitionOffline, subject, why));
+        let Offline { partition, why } = offline;
+        found.push(problem(Reason::PartitionOffline, partition, why));
     }
     found
 }

@@ -44,6 +44,7 @@ pub mod schedule;
 pub mod scrub;
 pub mod support_bundle;
 pub mod telemetry;
+pub mod token;
 pub mod topic_config;
 pub mod transaction;
 pub mod wal;

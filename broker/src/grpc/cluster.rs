@@ -6,7 +6,7 @@ use proto::admin::v1::{self as pb, cluster_service_server::ClusterService};
 use tonic::{Code, Request, Response, Status};
 
 use super::{errors::status, moments, pages, places};
-use crate::{api::Broker, health, metadata, partition::Partition, telemetry::Usage};
+use crate::{api::Broker, build, health, metadata, partition::Partition, telemetry::Usage};
 
 /// The service.
 #[derive(Clone, Debug)]
@@ -48,7 +48,7 @@ fn state(broker: &Broker) -> pb::NodeState {
     )]
     let cpu_ms = (used.cpu_seconds * 1_000.0) as i64;
     pb::NodeState {
-        version: env!("CARGO_PKG_VERSION").into(),
+        version: build::VERSION.into(),
         uptime: Some(moments::duration(ms)),
         resident_bytes: used.resident_bytes,
         cpu_time: Some(moments::duration(cpu_ms)),

@@ -10,7 +10,6 @@ mod measured;
 mod moments;
 mod names;
 mod once;
-mod page_token;
 mod pages;
 mod places;
 mod replay;

@@ -34,3 +34,8 @@ pub(super) fn ms_of(field: &str, at: &Timestamp) -> Result<i64, Status> {
     let ms = ms.filter(|ms| *ms >= 0);
     ms.ok_or_else(|| invalid(field, "it is out of range"))
 }
+
+/// The same of a time that may be absent.
+pub(super) fn optional_ms(field: &str, at: Option<&Timestamp>) -> Result<Option<i64>, Status> {
+    at.map(|at| ms_of(field, at)).transpose()
+}

@@ -1,8 +1,10 @@
-//! Pages of lists that are in the order of a name.
+//! Pages of lists, and their tokens: where the next page starts, and for which request.
 
+use storage::units::{DueTime, ScheduleId};
 use tonic::Status;
 
 use super::errors::invalid;
+use crate::{schedule::firing_order::Position, token};
 
 const SIZE_DEFAULT: usize = 100;
 const SIZE_MAX: usize = 1_000;
@@ -56,6 +58,24 @@ impl Place for (String, i32) {
     }
 }
 
+impl Place for Position {
+    fn write(&self) -> String {
+        format!("{:x}.{:x}.{:x}", self.due.0, self.partition, self.id.0)
+    }
+
+    fn read(text: &str) -> Option<Self> {
+        let mut parts = text.split('.');
+        let due = i64::from_str_radix(parts.next()?, 16).ok()?;
+        let partition = i32::from_str_radix(parts.next()?, 16).ok()?;
+        let id = i64::from_str_radix(parts.next()?, 16).ok()?;
+        parts.next().is_none().then_some(Self {
+            due: DueTime(due),
+            partition,
+            id: ScheduleId(id),
+        })
+    }
+}
+
 /// A page of entries that come in the order of their places, and the token of the next one. `request` is what a token must not
 /// cross; tokens hold no state of the node, so they outlive it.
 pub(super) fn page<E, P: Place>(
@@ -68,32 +88,25 @@ pub(super) fn page<E, P: Place>(
     let from = if token.is_empty() {
         None
     } else {
-        Some(parse::<P>(token, request)?)
+        Some(first::<P>(token, request)?)
     };
     let is_before = |entry: &E| from.as_ref().is_some_and(|from| place_of(entry) < *from);
     let mut entries = entries.skip_while(is_before);
     let page: Vec<E> = entries.by_ref().take(size).collect();
     let next = entries.next();
-    let next = next.map_or_else(String::new, |next| written(&place_of(&next), request));
+    let next = next.map_or_else(String::new, |next| self::token(&place_of(&next), request));
     Ok((page, next))
 }
 
-fn written(place: &impl Place, request: &[u8]) -> String {
-    let place = place.write();
-    format!("{:08x}.{place}", checksum(&place, request))
+/// The token of the page that starts there.
+pub(super) fn token(first: &impl Place, request: &[u8]) -> String {
+    token::seal(&first.write(), request)
 }
 
-fn parse<P: Place>(token: &str, request: &[u8]) -> Result<P, Status> {
-    let parse = || {
-        let (sum, place) = token.split_once('.')?;
-        let fits = u32::from_str_radix(sum, 16).ok()? == checksum(place, request);
-        fits.then(|| P::read(place))?
-    };
-    parse().ok_or_else(|| invalid("page_token", "it belongs to another request, or is damaged"))
-}
-
-fn checksum(place: &str, request: &[u8]) -> u32 {
-    crc32c::crc32c_append(crc32c::crc32c(place.as_bytes()), request)
+/// Where the page of a token of the same request starts.
+pub(super) fn first<P: Place>(token: &str, request: &[u8]) -> Result<P, Status> {
+    let place = token::open(token, request).and_then(P::read);
+    place.ok_or_else(|| invalid("page_token", "it belongs to another request, or is damaged"))
 }
 
 #[cfg(test)]
@@ -133,5 +146,20 @@ mod tests {
         }
         assert!(page(numbers(), place, (4, &token), b"s").is_err());
         assert!(page(numbers(), place, (-1, ""), b"r").is_err());
+    }
+
+    #[test]
+    fn a_token_is_read_back_for_the_same_request_only() {
+        let at = Position {
+            due: DueTime(1_800_000_000_000),
+            partition: 12,
+            id: ScheduleId(99),
+        };
+        let token = token(&at, b"filter");
+        assert_eq!(first::<Position>(&token, b"filter").unwrap(), at);
+        assert!(first::<Position>(&token, b"another").is_err());
+        for wrong in ["", "1.2.3", "x", &token[1..], &format!("{token}.0")] {
+            assert!(first::<Position>(wrong, b"filter").is_err(), "{wrong}");
+        }
     }
 }

@@ -8,7 +8,6 @@ use std::{
 
 use futures::{FutureExt, Stream};
 use prost::Message;
-use prost_types::Timestamp;
 use proto::admin::v1::{self as pb, replay_service_server::ReplayService};
 use storage::{
     log::{Offsets, ReadError},
@@ -19,7 +18,8 @@ use tonic::{Code, Request, Response, Status};
 
 use super::{
     errors::{self, invalid, of_control, status},
-    moments, places, replay_jobs,
+    moments::{self, optional_ms},
+    places, replay_jobs,
 };
 use crate::{
     api::Broker,
@@ -109,12 +109,8 @@ pub(super) fn wanted(
     filter: Option<&pb::ReplayFilter>,
 ) -> Result<Wanted, Status> {
     let range = range.cloned().unwrap_or_default();
-    let time = |field: &str, at: &Option<Timestamp>| {
-        let at = at.as_ref();
-        at.map(|at| moments::ms_of(field, at)).transpose()
-    };
-    let start_ms = time("range.start_time", &range.start_time)?;
-    let end_ms = time("range.end_time", &range.end_time)?;
+    let start_ms = optional_ms("range.start_time", range.start_time.as_ref())?;
+    let end_ms = optional_ms("range.end_time", range.end_time.as_ref())?;
     if let (Some(start), Some(end)) = (start_ms, end_ms)
         && start > end
     {
@@ -190,12 +186,8 @@ struct Appended {
 
 impl Appended {
     fn of(range: &pb::ReplayRange) -> Result<Self, Status> {
-        let time = |field: &str, at: &Option<Timestamp>| {
-            let at = at.as_ref();
-            at.map(|at| moments::ms_of(field, at)).transpose()
-        };
-        let from_ms = time("range.append_start_time", &range.append_start_time)?;
-        let to_ms = time("range.append_end_time", &range.append_end_time)?;
+        let from_ms = optional_ms("range.append_start_time", range.append_start_time.as_ref())?;
+        let to_ms = optional_ms("range.append_end_time", range.append_end_time.as_ref())?;
         if let (Some(from), Some(to)) = (from_ms, to_ms)
             && from > to
         {

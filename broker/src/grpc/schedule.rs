@@ -15,7 +15,7 @@ use super::{
     errors::{self, invalid, of_control, status},
     moments::{self, counted, timestamp},
     names::{checked_request_id, parse_scheduled_message, scheduled_message},
-    page_token, pages, places,
+    pages, places,
 };
 use crate::{
     api::Broker,
@@ -211,7 +211,7 @@ impl ScheduleService for Service {
         let from = if request.page_token.is_empty() {
             Position::at(filter.after)
         } else {
-            page_token::parse(&request.page_token, &asked)?
+            pages::first(&request.page_token, &asked)?
         };
         let topic = request.filter.unwrap_or_default().topic;
         let with_values = request.with_values;
@@ -219,7 +219,7 @@ impl ScheduleService for Service {
             blocking(move || page(&topic, &filter, from, size, with_values)).await?;
         Ok(Response::new(pb::ListScheduledMessagesResponse {
             messages,
-            next_page_token: next.map_or_else(String::new, |at| page_token::of(at, &asked)),
+            next_page_token: next.map_or_else(String::new, |at| pages::token(&at, &asked)),
         }))
     }
 

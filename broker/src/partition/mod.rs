@@ -22,4 +22,4 @@ mod registry;
 pub use deduplicated::{DedupState, NotAppended, Once};
 pub use held::Answered;
 pub use partition::{AppendedUnit, Derived, Ended, Partition, PartitionKey};
-pub use registry::{Registry, RegistryOptions, Slot};
+pub use registry::{Offline, Registry, RegistryOptions, Slot};

@@ -103,6 +103,15 @@ pub struct Registry {
     reconciled: watch::Sender<u64>,
 }
 
+/// A partition that cannot be read or written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Offline {
+    /// As "orders-3".
+    pub partition: String,
+    /// Why.
+    pub why: String,
+}
+
 /// Threads that open partitions side by side.
 const OPEN_THREADS: usize = 8;
 
@@ -205,16 +214,19 @@ impl Registry {
     }
 
     /// Partitions that could not be opened, or that failed since, each with the reason.
-    pub fn offline(&self) -> Vec<String> {
+    pub fn offline(&self) -> Vec<Offline> {
         let slots = self.slots.read();
         slots
             .iter()
             .filter_map(|(key, slot)| match slot {
-                Slot::Offline { topic, why, .. } => Some(format!("{topic}-{}: {why}", key.index)),
-                Slot::Online(p) => p
-                    .log()
-                    .is_poisoned()
-                    .map(|why| format!("{}-{}: {why}", p.topic, p.key.index)),
+                Slot::Offline { topic, why, .. } => Some(Offline {
+                    partition: format!("{topic}-{}", key.index),
+                    why: why.to_string(),
+                }),
+                Slot::Online(p) => p.log().is_poisoned().map(|why| Offline {
+                    partition: format!("{}-{}", p.topic, p.key.index),
+                    why,
+                }),
             })
             .collect()
     }

@@ -7,7 +7,7 @@
 use storage::units::{DueTime, Offset, ScheduleId};
 
 use super::Span;
-use crate::schedule::firing_order::Position;
+use crate::{schedule::firing_order::Position, token};
 
 /// What a token says.
 #[derive(Debug, PartialEq, Eq)]
@@ -34,16 +34,11 @@ pub(super) fn of(
         format!("{:x}-{:x}-{:x}", at.due.0, at.partition, at.id.0)
     });
     let text = format!("{streamed:x}.{};{future}", places.join(","));
-    let sum = checksum(&text, request);
-    format!("{text}.{sum:08x}")
+    token::seal(&text, request)
 }
 
 pub(super) fn parse(token: &str, request: &[u8]) -> Option<Token> {
-    let (text, sum) = token.rsplit_once('.')?;
-    if u32::from_str_radix(sum, 16).ok()? != checksum(text, request) {
-        return None;
-    }
-    let (streamed, places) = text.split_once('.')?;
+    let (streamed, places) = token::open(token, request)?.split_once('.')?;
     let (places, future) = places.split_once(';')?;
     let number = |text| i64::from_str_radix(text, 16).ok();
     let places = places.split(',').map(|place| {
@@ -76,10 +71,6 @@ pub(super) fn parse(token: &str, request: &[u8]) -> Option<Token> {
             Some(position()?)
         },
     })
-}
-
-fn checksum(text: &str, request: &[u8]) -> u32 {
-    crc32c::crc32c_append(crc32c::crc32c(text.as_bytes()), request)
 }
 
 #[cfg(test)]
